@@ -1,0 +1,1 @@
+"""Import, collect, profile, clean, deduplicate and mix rows."""

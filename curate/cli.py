@@ -1,0 +1,405 @@
+"""The `curate` command line: parses, calls one function, shows its result. Heavy libraries load inside commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from schemas import console
+from schemas.errors import UserError
+
+app = typer.Typer(
+    name="curate",
+    help="Turn raw fine-tuning data into a profiled, cleaned, versioned and explained dataset.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Paths = Annotated[list[Path], typer.Argument(help="Files or folders.", show_default=False)]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write the dataset to.", show_default=False)]
+Replace = Annotated[bool, typer.Option("--replace", help="Put the new dataset in the place of another one.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with status 1 if there are findings.")]
+DatasetPath = Annotated[Path, typer.Argument(help="A dataset folder.", show_default=False)]
+SourceName = Annotated[str | None, typer.Option("--source", help="Name of the source; by default the file's or folder's name.")]
+Licence = Annotated[str | None, typer.Option("--licence", help="SPDX licence expression, or the licence's text.")]
+Evidence = Annotated[str | None, typer.Option("--evidence", help="Contract number, collection record or address.")]
+Terms = Annotated[str | None, typer.Option("--terms", help="Output policy of the teacher model that wrote the rows.")]
+Training = Annotated[str, typer.Option("--training", help="allowed, conditional, denied or unknown.")]
+PersonalData = Annotated[str, typer.Option("--personal-data", help="present, scrubbed, none or unknown.")]
+Consent = Annotated[str | None, typer.Option("--consent", help="On what ground personal data was collected.")]
+Task = Annotated[str | None, typer.Option("--task", help="Task of rows that do not name one.")]
+ReportFile = Annotated[Path | None, typer.Option("--report", help="Write the HTML report to this file.")]
+
+
+def _source(**fields: Any) -> dict[str, Any]:
+    """Fields of a source, checked, as a sentence if one is wrong."""
+    from pydantic import ValidationError
+
+    from schemas.sources import Source
+
+    given = {key: value for key, value in fields.items() if value is not None}
+    try:
+        Source(name="x", **given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise UserError(f"{option}: {first['msg']}", hint=f"found {first['input']!r}") from None
+    return given
+
+
+def _pairs(items: list[str] | None, option: str) -> dict[str, str]:
+    """`a=b` options as a dict."""
+    found = {}
+    for item in items or []:
+        left, equals, right = item.partition("=")
+        if not equals or not left or not right:
+            raise UserError(f"{option} {item!r} is not of the form NAME=VALUE", hint=f"for example {option} output=answer")
+        found[left] = right
+    return found
+
+
+def _show_made(made: Any, *, as_json: bool, strict: bool, report: Path | None = None) -> None:
+    """Print what a command made, and leave with status 1 if asked to and there are findings."""
+    from curate.importing import result_json
+    from curate.pages import made_page
+
+    result = result_json(made)
+    if report is not None:
+        import shutil
+
+        report.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(Path(result["dataset"]) / "report.html", report)
+    if as_json:
+        console.show_json(result)
+    else:
+        made_page(made)
+    if strict and result["findings"]:
+        raise typer.Exit(1)
+
+
+@app.command("import")
+def import_(
+    paths: Paths,
+    out: Out,
+    format_: Annotated[str | None, typer.Option("--format", help="Format of every row; recognised row by row if not given.")] = None,
+    map_: Annotated[
+        list[str] | None, typer.Option("--map", help="FIELD=COLUMN: read that column of the file as this field; may be repeated.")
+    ] = None,
+    task: Task = None,
+    encoding: Annotated[str | None, typer.Option("--encoding", help="Encoding of text files; detected if not given.")] = None,
+    source: SourceName = None,
+    kind: Annotated[str, typer.Option("--kind", help="How the rows were come by: buy, build or collect.")] = "collect",
+    licence: Licence = None,
+    evidence: Evidence = None,
+    terms: Terms = None,
+    training: Training = "unknown",
+    personal_data: PersonalData = "unknown",
+    consent: Consent = None,
+    replace: Replace = False,
+    report: ReportFile = None,
+    as_json: Json = False,
+    strict: Strict = False,
+) -> None:
+    """Read files of rows into a dataset.
+
+    JSON, JSONL, CSV, TSV, Parquet, Arrow, XLSX and text, each also as .gz or .zst, in any of the formats that
+    `curate formats` lists. Rows that cannot be used are kept in rejected.jsonl with file, line and reason.
+    """
+    from curate.importing import import_files
+    from curate.read import Reading
+
+    columns = {column: field for field, column in _pairs(map_, "--map").items()}
+    reading = Reading(format_, columns, encoding, task, source)
+    told = _source(
+        kind=kind, licence=licence, evidence=evidence, terms=terms, training=training, personal_data=personal_data, consent=consent
+    )
+    made = import_files(hub_paths(paths), out, reading, told, replace=replace)
+    _show_made(made, as_json=as_json, strict=strict, report=report)
+
+
+def hub_paths(paths: list[Path]) -> list[Path]:
+    """The paths, with ids of datasets on a hub fetched."""
+    if all(path.exists() for path in paths):
+        return paths
+    from curate.hub import fetched
+
+    return [path if path.exists() else fetched(path) for path in paths]
+
+
+@app.command()
+def collect(
+    what: Annotated[str, typer.Argument(help="code, docs or chats.", show_default=False)],
+    paths: Paths,
+    out: Out,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A setting of the collector, NAME=VALUE; may be repeated.")] = None,
+    source: SourceName = None,
+    licence: Licence = None,
+    evidence: Evidence = None,
+    training: Training = "unknown",
+    personal_data: PersonalData = "unknown",
+    consent: Consent = None,
+    replace: Replace = False,
+    report: ReportFile = None,
+    as_json: Json = False,
+    strict: Strict = False,
+) -> None:
+    """Make rows from what you already have.
+
+    code: functions and methods with their docstrings: write, explain or document this function.
+    docs: sections of Markdown, reStructuredText, HTML, DOCX, PDF and text; the heading asks, the section answers.
+    chats: conversation logs, one message or one conversation a row, split by id and time gap.
+    `curate collectors` lists their settings.
+    """
+    from curate.importing import collect_files
+
+    told = _source(
+        kind="collect", licence=licence, evidence=evidence, training=training, personal_data=personal_data, consent=consent
+    )
+    made = collect_files(what, paths, out, _pairs(set_, "--set"), told, source_name=source, replace=replace)
+    _show_made(made, as_json=as_json, strict=strict, report=report)
+
+
+@app.command()
+def collectors(as_json: Json = False) -> None:
+    """List the collectors and their settings."""
+    from curate.pages import collectors_page
+    from curate.recipe import describe_collectors
+
+    found = describe_collectors()
+    if as_json:
+        console.show_json({"collectors": found})
+    else:
+        collectors_page(found)
+
+
+@app.command()
+def profile(
+    path: Annotated[list[Path], typer.Argument(help="Files, folders or datasets.", show_default=False)],
+    report: ReportFile = None,
+    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="A tokenizer.json, or a model folder that holds one.")] = None,
+    format_: Annotated[str | None, typer.Option("--format", help="Format of every row.")] = None,
+    map_: Annotated[list[str] | None, typer.Option("--map", help="FIELD=COLUMN; may be repeated.")] = None,
+    encoding: Annotated[str | None, typer.Option("--encoding", help="Encoding of text files.")] = None,
+    as_json: Json = False,
+    strict: Strict = False,
+) -> None:
+    """Measure any file, folder or dataset: rows, lengths, languages, duplicates, what is wrong; no import needed."""
+    from curate.pages import profile_page
+    from curate.profiling import profile_paths
+    from curate.read import Reading
+
+    columns = {column: field for field, column in _pairs(map_, "--map").items()}
+    found = profile_paths(hub_paths(path), Reading(format_, columns, encoding), tokenizer, report)
+    if as_json:
+        console.show_json(found)
+    else:
+        profile_page(found, report)
+    if strict and found["findings"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    path: Paths,
+    format_: Annotated[str | None, typer.Option("--format", help="Format of every row.")] = None,
+    map_: Annotated[list[str] | None, typer.Option("--map", help="FIELD=COLUMN; may be repeated.")] = None,
+    encoding: Annotated[str | None, typer.Option("--encoding", help="Encoding of text files.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The format doctor: each file's format and why, usable rows, every problem with examples. Status 1 if rows are lost."""
+    from curate.check import check_paths
+    from curate.pages import check_page
+    from curate.read import Reading
+
+    columns = {column: field for field, column in _pairs(map_, "--map").items()}
+    found = check_paths(hub_paths(path), Reading(format_, columns, encoding))
+    if as_json:
+        console.show_json(found)
+    else:
+        check_page(found)
+    if found["problems"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of one that ships.", show_default=False)],
+    out: Out,
+    inputs: Annotated[list[Path] | None, typer.Option("--input", "-i", help="Dataset to read instead of the recipe's inputs.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A setting: stages.length.min_chars=80; may be repeated.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and run nothing.")] = False,
+    replace: Replace = False,
+    report: ReportFile = None,
+    as_json: Json = False,
+    strict: Strict = False,
+) -> None:
+    """Carry out a recipe of cleaning stages on datasets; nothing is dropped without its reason."""
+    from curate.pages import plan_page
+    from curate.recipe import load_recipe
+    from curate.running import plan, run_recipe
+
+    loaded = load_recipe(recipe, _pairs(set_, "--set"), inputs)
+    if dry_run:
+        planned = plan(loaded, out)
+        if as_json:
+            console.show_json(planned)
+        else:
+            plan_page(planned)
+        return
+    _show_made(run_recipe(loaded, out, replace=replace), as_json=as_json, strict=strict, report=report)
+
+
+@app.command()
+def stages(
+    name: Annotated[str | None, typer.Argument(help="Show this stage's settings and examples.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """List the cleaning stages; or one stage's settings and examples."""
+    from curate.pages import stages_page
+    from curate.recipe import describe_stages
+
+    found = describe_stages(name)
+    if as_json:
+        console.show_json({"stages": found})
+    else:
+        stages_page(found, whole=name is not None)
+
+
+@app.command()
+def recipes(as_json: Json = False) -> None:
+    """List the recipes that ship."""
+    from curate.pages import recipes_page
+    from curate.recipe import shipped_recipes
+
+    found = shipped_recipes()
+    if as_json:
+        console.show_json({"recipes": found})
+    else:
+        recipes_page(found)
+
+
+@app.command()
+def formats(as_json: Json = False) -> None:
+    """List the row formats that are read and written."""
+    from curate.pages import formats_page
+    from schemas.formats import FORMATS
+
+    found = [
+        {"name": one.name, "kind": one.kind, "description": one.description, "columns": list(one.fields)} for one in FORMATS.values()
+    ]
+    if as_json:
+        console.show_json({"formats": found})
+    else:
+        formats_page(found)
+
+
+@app.command()
+def verify(path: DatasetPath, as_json: Json = False) -> None:
+    """Check every hash and every count of a dataset. Status 1 if anything is not as it was written."""
+    from curate.pages import verify_page
+    from schemas.dataset import datasets_in, open_dataset, problems
+
+    folders = datasets_in(path) or [open_dataset(path).folder]
+    found = [
+        {"kind": kind, "dataset": str(folder), "file": file, "message": message}
+        for folder in folders
+        for kind, file, message in problems(folder)
+    ]
+    if as_json:
+        console.show_json({"dataset": str(path), "problems": found, "ok": not found})
+    else:
+        verify_page(folders, found)
+    if found:
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    path: DatasetPath,
+    dropped: Annotated[str | None, typer.Option("--dropped", help="Show rows dropped for this reason; `all` for every reason.")] = None,
+    rejected: Annotated[bool, typer.Option("--rejected", help="Show input that never became a row.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many rows to show.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Look into a dataset: what it holds, rows, dropped rows with their reasons, rejected input."""
+    from curate.lineage import look
+    from curate.pages import look_page
+
+    found = look(path, dropped=dropped, rejected=rejected, limit=limit)
+    if as_json:
+        console.show_json(found)
+    else:
+        look_page(found)
+
+
+@app.command()
+def why(
+    path: DatasetPath,
+    row_id: Annotated[str, typer.Argument(help="A row's id, its first digits, your own id of it, or FILE:LINE.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """A row's whole way: file and line, each stage's verdict, what it was a copy of."""
+    from curate.lineage import trace
+    from curate.pages import trace_page
+
+    found = trace(path, row_id)
+    if as_json:
+        console.show_json(found)
+    else:
+        trace_page(found)
+
+
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(help="A dataset.", show_default=False)],
+    b: Annotated[Path, typer.Argument(help="Another one.", show_default=False)],
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many examples of each to show.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """What differs between two datasets: rows added, removed and changed; by reason, source and task."""
+    from curate.lineage import difference
+    from curate.pages import diff_page
+
+    found = difference(a, b, limit=limit)
+    if as_json:
+        console.show_json(found)
+    else:
+        diff_page(found)
+
+
+@app.command()
+def export(
+    path: DatasetPath,
+    format_: Annotated[str, typer.Option("--format", help="Format to write; see `curate formats`.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File (.jsonl .json .csv .tsv .parquet .xlsx, .gz or .zst) or folder.", show_default=False)],
+    extra: Annotated[bool, typer.Option(help="Write fields that no column holds, as they were imported.")] = True,
+    escape_formulas: Annotated[bool, typer.Option("--escape-formulas", help="Put ' before cells of CSV that a spreadsheet would run.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite the file.")] = False,
+    as_json: Json = False,
+    strict: Strict = False,
+) -> None:
+    """Write a dataset's rows in a format that trainers read; rows the format cannot express are listed beside it."""
+    from curate.exporting import export_dataset
+    from curate.pages import export_page
+
+    found = export_dataset(path, format_, out, extras=extra, escape_formulas=escape_formulas, replace=replace)
+    if as_json:
+        console.show_json(found)
+    else:
+        export_page(found)
+    if strict and found["rejected"]:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point of the `curate` command."""
+    console.guarded(lambda: app(prog_name="curate"))
+
+
+if __name__ == "__main__":
+    main()

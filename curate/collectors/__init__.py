@@ -1,0 +1,1 @@
+"""One way of making rows from what people already have (code, documents, chat logs) per file."""

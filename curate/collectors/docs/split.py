@@ -1,0 +1,80 @@
+"""Long sections → parts, between paragraphs; code and tables stay whole."""
+
+from __future__ import annotations
+
+import re
+
+from curate.collectors.collector import width
+
+
+def split(text: str, max_chars: int) -> tuple[list[str], list[str]]:
+    """Parts of a text that are each short enough, and the blocks that are too long and cannot be cut."""
+    if width(text) <= max_chars:
+        return [text], []
+    pieces: list[str] = []
+    too_long: list[str] = []
+    for block in blocks_of(text):
+        if width(block) <= max_chars:
+            pieces.append(block)
+        elif _is_whole(block):
+            too_long.append(block)
+        else:
+            pieces += _sentences(block, max_chars)
+    count = max(1, -(-sum(map(width, pieces)) // max_chars))
+    # Parts of like length: a part of three words after one of four thousand teaches nothing.
+    goal = min(max_chars, -(-sum(map(width, pieces)) // count) * 11 // 10)
+    parts: list[list[str]] = []
+    length = 0
+    for piece in pieces:
+        size = width(piece)
+        introduces = bool(parts) and parts[-1][-1].rstrip().endswith((":", "：")) and length + size <= max_chars
+        if not parts or (length + size > goal and not introduces) or length + size > max_chars:
+            parts.append([])
+            length = 0
+        parts[-1].append(piece)
+        length += size
+    return ["\n\n".join(part) for part in parts if part], too_long
+
+
+def blocks_of(text: str) -> list[str]:
+    """Blocks of a Markdown text: paragraphs, lists with what is indented under them, tables, and code with its fences."""
+    blocks: list[list[str]] = [[]]
+    fence = ""
+    for line in text.split("\n"):
+        mark = re.match(r"\s*(`{3,}|~{3,})", line)
+        if fence:
+            blocks[-1].append(line)
+            if mark and mark.group(1).startswith(fence) and not line.strip().strip(fence[0]):
+                fence = ""
+            continue
+        if mark:
+            fence = mark.group(1)
+        if not line.strip():
+            blocks.append([])
+        elif not blocks[-1] and line.startswith(("    ", "\t")) and len(blocks) > 1 and blocks[-2]:
+            # Indented after a blank line: code, or the rest of a list item.
+            blocks.pop()
+            blocks[-1] += ["", line]
+        else:
+            blocks[-1].append(line)
+    return ["\n".join(block) for block in blocks if block]
+
+
+def _is_whole(block: str) -> bool:
+    return re.match(r"\s*(?:`{3,}|~{3,}|\||    |\t)", block) is not None
+
+
+def _sentences(block: str, max_chars: int) -> list[str]:
+    """A long paragraph or list in pieces that end with a line or a sentence."""
+    ends = r"(?<=\n)" if block.count("\n") > 3 else r"(?<=[.!?])\s+|(?<=[。！？；])"
+    pieces: list[str] = []
+    for sentence in re.split(ends, block):
+        while width(sentence) > max_chars:
+            pieces.append(sentence[: max_chars // 2])
+            sentence = sentence[max_chars // 2 :]
+        if pieces and width(pieces[-1]) + width(sentence) <= max_chars:
+            glue = "" if pieces[-1].endswith("\n") or pieces[-1][-1:] > "\u2e7f" else " "
+            pieces[-1] += glue + sentence
+        elif sentence:
+            pieces.append(sentence)
+    return [piece.rstrip() for piece in pieces if piece.strip()]

@@ -1,0 +1,1 @@
+"""Ways of carrying out a recipe: each gives the same rows."""

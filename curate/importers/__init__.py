@@ -1,0 +1,1 @@
+"""One file format or place to read rows from per file."""

@@ -1,0 +1,42 @@
+"""Arrow IPC files and streams, as Hugging Face datasets saves them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pyarrow as pa
+import pyarrow.ipc
+
+from curate.files import Block, Importer, InputFile, reject
+from curate.importers.parquet import BATCH_ROWS, unreadable
+
+
+class Arrow(Importer):
+    """Reads Arrow IPC, a few thousand rows at a time."""
+
+    suffixes: ClassVar = (".arrow", ".feather", ".ipc")
+
+    def blocks(self, file: InputFile) -> Iterator[Block]:
+        done = 0
+        try:
+            with pa.memory_map(str(file.path)) as mapped:
+                for batch in _batches(mapped):
+                    for start in range(0, batch.num_rows, BATCH_ROWS):
+                        rows = batch.slice(start, BATCH_ROWS).to_pylist()
+                        yield Block(rows, list(range(done + 1, done + len(rows) + 1)), bytes_read=mapped.tell())
+                        done += len(rows)
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+            yield Block(rejects=[reject(file, done + 1, unreadable(error))])
+
+
+def _batches(mapped: pa.MemoryMappedFile) -> Iterator[pa.RecordBatch]:
+    is_file = mapped.read(6) == b"ARROW1"
+    mapped.seek(0)
+    if is_file:
+        with pa.ipc.open_file(mapped) as reader:
+            for number in range(reader.num_record_batches):
+                yield reader.get_batch(number)
+    else:
+        with pa.ipc.open_stream(mapped) as stream:
+            yield from stream

@@ -1,0 +1,106 @@
+"""Excel workbooks: every sheet, the first row of each is its header."""
+
+from __future__ import annotations
+
+import datetime
+import warnings
+import zipfile
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from curate.files import MAX_RATIO, Block, Importer, InputFile, reject
+from curate.importers.csv import cell_value
+from schemas.errors import Rejected
+
+_MAX_UNPACKED = 2 << 30
+
+
+class Workbook(Importer):
+    """Reads .xlsx workbooks cell by cell; formulas give the value that was stored with them."""
+
+    suffixes: ClassVar = (".xlsx", ".xlsm")
+
+    def blocks(self, file: InputFile) -> Iterator[Block]:
+        import openpyxl
+
+        try:
+            check_archive(file)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                book = openpyxl.load_workbook(file.path, read_only=True, data_only=True, keep_links=False)
+        except Rejected as why:
+            yield Block(rejects=[reject(file, None, why)])
+            return
+        except Exception as error:  # noqa: BLE001 - openpyxl raises whatever a hostile archive makes it stumble over
+            yield Block(rejects=[reject(file, None, Rejected("damaged_file", f"is no readable workbook: {type(error).__name__}"))])
+            return
+        try:
+            for sheet in book.worksheets:
+                yield from _sheet(file, sheet)
+        finally:
+            book.close()
+
+
+def check_archive(file: InputFile) -> None:
+    """Raise Rejected if a zip archive is damaged or unpacks to much more than it should."""
+    try:
+        with zipfile.ZipFile(file.path) as archive:
+            sizes = [(entry.file_size, entry.compress_size) for entry in archive.infolist()]
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise Rejected("damaged_file", f"is no readable archive: {error}") from None
+    unpacked, packed = sum(size for size, _ in sizes), sum(size for _, size in sizes)
+    if unpacked > _MAX_UNPACKED or (unpacked > 64 << 20 and unpacked > MAX_RATIO * max(packed, 1)):
+        raise Rejected("compression_bomb", f"unpacks to {unpacked >> 20} MB from {packed >> 10} KB")
+
+
+def _sheet(file: InputFile, sheet: Any) -> Iterator[Block]:
+    block = Block(part=sheet.title)
+    header: list[str] | None = None
+    number = 0
+    try:
+        for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
+            texts = [_text(cell) for cell in cells]
+            if not any(text.strip() for text in texts):
+                continue
+            if header is None:
+                header = [text.strip() for text in texts]
+                continue
+            try:
+                block.rows.append(_row(header, texts))
+                block.lines.append(number)
+            except Rejected as why:
+                block.rejects.append(reject(file, number, why, "\t".join(texts)))
+            if block.full():
+                yield block
+                block = Block(part=sheet.title)
+    except Exception as error:  # noqa: BLE001 - see above
+        why = Rejected("damaged_file", f"sheet {sheet.title!r} cannot be read on from this row: {type(error).__name__}")
+        block.rejects.append(reject(file, number + 1, why))
+    yield block
+
+
+def _row(header: list[str], texts: list[str]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, text in zip(header, texts, strict=False):
+        if name in row and text:
+            raise Rejected("duplicate_column", f"two columns are named {name[:60]!r}")
+        if name:
+            row[name] = cell_value(name, text)
+        elif text:
+            raise Rejected("wrong_field_count", "a cell stands under no header")
+    if any(texts[len(header) :]):
+        raise Rejected("wrong_field_count", "a cell stands under no header")
+    return row
+
+
+def _text(cell: Any) -> str:
+    """A cell as text: numbers without a needless fraction, dates in ISO form."""
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
+        return str(int(cell))
+    if isinstance(cell, (datetime.datetime, datetime.date, datetime.time)):
+        return cell.isoformat()
+    return str(cell)

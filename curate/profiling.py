@@ -1,0 +1,103 @@
+"""Profiling paths: `curate profile`."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from curate.profile import Profiler
+from curate.read import Gather, Reading, find_rows, read_files
+from schemas.console import progress
+from schemas.dataset import Dataset, datasets_in, open_dataset
+from schemas.excerpt import excerpt
+
+_REJECTED_EXAMPLES = 3
+
+
+def profile_paths(paths: Sequence[Path], reading: Reading, tokenizer: Path | None, report: Path | None) -> dict[str, Any]:
+    """The profile of any files, folders or datasets; written as an HTML page to `report` as well, if given."""
+    reading = reading.checked()
+    profiler = Profiler(tokenizer)
+    told = _Told()
+    for path in paths:
+        folders = datasets_in(path)
+        if folders:
+            for folder in folders:
+                _add_dataset(profiler, open_dataset(folder), told)
+        else:
+            _add_files(profiler, path, reading, told)
+    found = dict(
+        profiler.result(
+            formats=dict(told.formats),
+            size=told.bytes,
+            files=told.files,
+            rejected=dict(told.rejected),
+            rejected_examples=told.rejected_examples,
+        )
+    )
+    if report is not None:
+        from schemas.report import render_profile
+
+        title = ", ".join(path.name or str(path.resolve().name) for path in paths)
+        when = datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text(render_profile(found, title, when), encoding="utf-8")
+    return found
+
+
+class _Told:
+    """What the profiler cannot see in frames."""
+
+    def __init__(self) -> None:
+        self.formats: Counter[str] = Counter()
+        self.bytes = 0
+        self.files = 0
+        self.rejected: Counter[str] = Counter()
+        self.rejected_examples: list[dict[str, Any]] = []
+
+    def reject(self, reason: str, file: str, line: int | None, held: str) -> None:
+        self.rejected[reason] += 1
+        if self.rejected[reason] <= _REJECTED_EXAMPLES:
+            self.rejected_examples.append({"reason": reason, "file": file, "line": line, "excerpt": excerpt(held)})
+
+
+def _add_dataset(profiler: Profiler, dataset: Dataset, told: _Told) -> None:
+    told.formats["dataset"] += dataset.rows
+    told.files += len(dataset.manifest.shards)
+    told.bytes += sum(shard.bytes for shard in dataset.manifest.shards)
+    done = 0
+    with progress(f"profile {dataset.folder.name}", dataset.rows) as shown:
+        for frame in dataset.batches():
+            profiler.add(frame, dataset.kind)
+            done += frame.height
+            shown.at(done, done)
+
+
+def _add_files(profiler: Profiler, path: Path, reading: Reading, told: _Told) -> None:
+    found = find_rows([path], reading)
+    sizes = {file.name: file.path.stat().st_size for file in found.files}
+    told.files += len(sizes)
+    told.bytes += sum(sizes.values())
+    done = dict.fromkeys(sizes, 0)
+    gathered: dict[str, Gather] = {}
+    rows = 0
+    with progress(f"profile {path.name}", sum(sizes.values())) as shown:
+        for piece in read_files(found.files, reading):
+            told.formats.update(piece.formats)
+            for reject in piece.rejects:
+                told.reject(reject.reason, reject.file, reject.line, reject.held)
+            if piece.frame is not None and piece.kind is not None:
+                rows += piece.frame.height
+                frame = gathered.setdefault(piece.kind, Gather()).add(piece.frame)
+                if frame is not None:
+                    profiler.add(frame, piece.kind)
+            done[piece.file.name] = piece.bytes_read
+            shown.at(sum(done.values()), rows)
+        for kind, gather in gathered.items():
+            rest = gather.rest()
+            if rest is not None:
+                profiler.add(rest, kind)
+    told.formats = +told.formats

@@ -1,0 +1,426 @@
+"""Reading files into rows: finds the files, recognises each row's format, gives ids, and says what could not be used."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+import pyarrow as pa
+
+from curate.files import Block, Importer, InputFile, checked_encoding, detect_encoding
+from schemas.dataset import Reject, datasets_in, to_arrow
+from schemas.errors import Rejected, UserError
+from schemas.formats import FORMATS, Format, Plan, Read, find_format, plan_for, read_row
+from schemas.lookup import find, names
+from schemas.rows import columns, content_columns, content_digest, row_id
+
+IMPORTERS = "curate.importers"
+
+IGNORED_NAMES = frozenset({"dataset_info.json", "dataset_dict.json", "state.json", "manifest.json", "croissant.json", "report.json"})
+"""Files that stand beside rows and hold none."""
+
+_SAMPLE_ROWS = 200
+_FRAME_BYTES = 24 << 20
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are to be read."""
+
+    format: str | None = None
+    """Name of the format every row is in; None to recognise it row by row."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Column in the file to the name it should be read as."""
+    encoding: str | None = None
+    task: str | None = None
+    source: str | None = None
+    """Source of every row; None names it after the path it came from."""
+
+    def checked(self) -> Reading:
+        """These settings, or UserError if they name something that does not exist."""
+        if self.format is not None:
+            find_format(self.format)
+        encoding = checked_encoding(self.encoding) if self.encoding else None
+        return Reading(self.format, self.columns, encoding, self.task, self.source)
+
+
+@dataclass
+class Piece:
+    """Rows of one kind, as a frame of its canonical columns, or rejected input, or both."""
+
+    file: InputFile
+    kind: str | None
+    """Kind of the rows; of rejected input, the kind most rows of its file have, or None where that is not known."""
+    frame: pl.DataFrame | None
+    rejects: list[Reject]
+    formats: Counter[str]
+    bytes_read: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found at some paths."""
+
+    files: list[InputFile]
+    passed_over: list[str]
+    """Files in folders that nothing here reads."""
+
+
+@cache
+def importers() -> dict[str, str]:
+    """File ending to the name of the importer that reads it."""
+    return {suffix: name for name in names(IMPORTERS) for suffix in find(IMPORTERS, name, Importer).suffixes}  # type: ignore[type-abstract]
+
+
+def importer_for(file: InputFile) -> Importer:
+    """The importer for a file's ending. Raises UserError."""
+    known = importers()
+    if file.suffix not in known:
+        raise UserError(
+            f"{file.path} has an ending that is not known ({file.suffix or 'none'})",
+            hint=f"rename it to one of {', '.join(sorted(known))}, or use `curate collect docs` for documents",
+            file=str(file.path),
+        )
+    return find(IMPORTERS, known[file.suffix], Importer)()  # type: ignore[type-abstract]
+
+
+def find_files(paths: Sequence[Path], source: str | None, known: Iterable[str], encoding: str | None = None) -> Found:
+    """The files at some paths, in a fixed order. A folder gives every file below it whose ending is in `known`.
+
+    Rows refer to a file by its path below the folder named, or its own name; where that is ambiguous, by its path
+    below the folder that the paths have in common. Raises UserError for what does not exist.
+    """
+    known = frozenset(known)
+    files: list[tuple[Path, Path, str]] = []
+    passed_over: list[str] = []
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path} does not exist", hint="check the path; it is relative to where the command runs")
+        name = source or path.resolve().name.split(".")[0] or "files"
+        if path.is_file():
+            files.append((path, path.parent, name))
+            continue
+        if not path.is_dir():
+            raise UserError(f"{path} is neither a file nor a folder", hint="name regular files or folders")
+        for file in _below(path):
+            relative = file.relative_to(path).as_posix()
+            if file.name not in IGNORED_NAMES and InputFile(file, "", "").suffix in known and file.resolve().is_relative_to(path.resolve()):
+                files.append((file, path, name))
+            else:
+                passed_over.append(relative)
+    named = [file.relative_to(root).as_posix() for file, root, _ in files]
+    if len(set(named)) != len(named):
+        resolved = [file.resolve() for file, _, _ in files]
+        if len(set(resolved)) != len(resolved):
+            twice = next(file for file in resolved if resolved.count(file) > 1)
+            raise UserError(f"{twice} is named twice", hint="name each file once")
+        shared = Path(os.path.commonpath([file.parent for file in resolved]))
+        named = [file.relative_to(shared).as_posix() for file in resolved]
+    return Found(
+        [InputFile(file, name, own, encoding) for (file, _, own), name in zip(files, named, strict=True)],
+        passed_over,
+    )
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            path = Path(root) / name
+            if not name.startswith(".") and path.is_file():
+                yield path
+
+
+def find_rows(paths: Sequence[Path], reading: Reading) -> Found:
+    """The row files at some paths. Raises UserError when there is none."""
+    for path in paths:
+        for dataset in datasets_in(path):
+            raise UserError(
+                f"{dataset} is a dataset already", hint=f"clean it with `curate run`, or look at it with `curate show {dataset}`"
+            )
+    found = find_files(paths, reading.source, importers(), reading.encoding)
+    for file in found.files:
+        importer_for(file)
+    if not found.files:
+        listed = ", ".join(str(path) for path in paths)
+        hint = f"files with these endings are read: {', '.join(sorted(importers()))} (also .gz and .zst)"
+        raise UserError(f"there is no file with rows in {listed}", hint=hint)
+    return found
+
+
+def read_files(files: Sequence[InputFile], reading: Reading) -> Iterator[Piece]:
+    """Every row of the files, in order, and every refusal."""
+    repeats = Repeats()
+    for file in files:
+        yield from _FileReader(file, reading, repeats).pieces()
+
+
+class _FileReader:
+    """Reads one file: recognises formats from a sample first, then row by row."""
+
+    def __init__(self, file: InputFile, reading: Reading, repeats: Repeats) -> None:
+        self.file = file
+        self.reading = reading
+        self.repeats = repeats
+        self.forced: Format | None = find_format(reading.format) if reading.format else None
+        self.usual: Format | None = self.forced
+        self.plans: dict[tuple[Any, ...], Plan | None] = {}
+
+    def pieces(self) -> Iterator[Piece]:
+        waiting: list[Block] = []
+        sampled = 0
+        known = self.forced is not None
+        for block in importer_for(self.file).blocks(self.file):
+            if self.reading.columns:
+                block.rows = [self._renamed(row) for row in block.rows]
+            if known:
+                yield from self._block(block)
+                continue
+            waiting.append(block)
+            sampled += len(block.rows)
+            if sampled >= _SAMPLE_ROWS:
+                known = True
+                self.usual = usual_format(row for one in waiting for row in one.rows[:_SAMPLE_ROWS])
+                for one in waiting:
+                    yield from self._block(one)
+                waiting = []
+        if waiting:
+            self.usual = usual_format(row for one in waiting for row in one.rows)
+            for one in waiting:
+                yield from self._block(one)
+
+    def _renamed(self, row: dict[str, Any]) -> dict[str, Any]:
+        names = self.reading.columns
+        taken = {names[key] for key in row if key in names}
+        return {names.get(key, key): value for key, value in row.items() if key in names or key not in taken}
+
+    def _plan(self, row: dict[str, Any]) -> Plan | None:
+        signature = (*row, *map(type, row.values()))
+        if signature in self.plans and not _depends_on_values(row):
+            return self.plans[signature]
+        plan = plan_for(row, self.forced) or (plan_for(row, self.usual) if self.usual else None)
+        self.plans[signature] = plan
+        return plan
+
+    def _block(self, block: Block) -> Iterator[Piece]:
+        rejects = list(block.rejects)
+        by_kind: dict[str, tuple[list[Read], list[int]]] = {}
+        formats: Counter[str] = Counter()
+        for line, row in zip(block.lines, block.rows, strict=True):
+            try:
+                plan = self._plan(row)
+                if plan is None:
+                    raise Rejected("unknown_format", f"no format has the columns {', '.join(map(str, row))[:300]}")
+                read = read_row(row, plan)
+            except Rejected as why:
+                rejects.append(Reject(self.file.name, line, why.reason, why.detail, _held(row)))
+                continue
+            reads, lines = by_kind.setdefault(plan.format.kind, ([], []))
+            reads.append(read)
+            lines.append(line)
+            formats[plan.format.name] += 1
+        for kind, (reads, lines) in by_kind.items():
+            frame, bad = assemble(kind, reads, lines, self.file, block.part, self.reading.task, self.repeats)
+            for number, why in bad:
+                rejects.append(Reject(self.file.name, lines[number], why.reason, why.detail, str(reads[number].content)[:4000]))
+                formats[reads[number].format.name] -= 1
+            yield Piece(self.file, kind, frame, [], formats, block.bytes_read)
+            formats = Counter()
+        if rejects or not by_kind:
+            yield Piece(self.file, self.usual.kind if self.usual else None, None, rejects, formats, block.bytes_read)
+
+
+def _held(row: Mapping[str, Any]) -> str:
+    return orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS).decode("utf-8", "replace") if _dumpable(row) else str(row)
+
+
+def _dumpable(row: Mapping[str, Any]) -> bool:
+    try:
+        orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except (TypeError, orjson.JSONEncodeError):
+        return False
+    return True
+
+
+def _depends_on_values(row: Mapping[str, Any]) -> bool:
+    """Whether two rows with the same columns and types may be in different formats: lists of messages have dialects."""
+    return any(type(value) is list for value in row.values())
+
+
+def usual_format(rows: Iterable[dict[str, Any]]) -> Format | None:
+    """The format that most of the rows are in."""
+    counts: Counter[str] = Counter()
+    for row in rows:
+        plan = plan_for(row)
+        if plan is not None:
+            counts[plan.format.name] += 1
+    return FORMATS[counts.most_common(1)[0][0]] if counts else None
+
+
+class Repeats:
+    """Counts how often the same content of the same source came before. 8 bytes a row.
+
+    Contents are told apart by 64 of their digest's bits. Should two different ones ever collide, the later counts as a
+    repeat: its id is another one than it would have been, and as unique.
+    """
+
+    def __init__(self) -> None:
+        self._runs: dict[str, list[np.ndarray[Any, np.dtype[np.uint64]]]] = {}
+
+    def count(self, source: str, digests: list[bytes]) -> list[int]:
+        """For each digest, how many equal ones this source had before it."""
+        keys = np.frombuffer(b"".join(digest[:8] for digest in digests), dtype=np.uint64)
+        runs = self._runs.setdefault(source, [])
+        order = np.argsort(keys, kind="stable")
+        ordered = keys[order]
+        first = np.searchsorted(ordered, ordered, side="left")
+        before = np.arange(len(ordered)) - first
+        for run in runs:
+            before += np.searchsorted(run, ordered, side="right") - np.searchsorted(run, ordered, side="left")
+        runs.append(ordered)
+        while len(runs) > 1 and len(runs[-2]) <= 2 * len(runs[-1]):
+            merged = np.concatenate([runs.pop(), runs.pop()])
+            merged.sort(kind="stable")
+            runs.append(merged)
+        counts = np.empty(len(keys), dtype=np.int64)
+        counts[order] = before
+        return [int(count) for count in counts]
+
+
+def assemble(
+    kind: str,
+    reads: list[Read],
+    lines: list[int],
+    file: InputFile,
+    part: str | None,
+    task: str | None,
+    repeats: Repeats,
+    parts: list[str | None] | None = None,
+) -> tuple[pl.DataFrame, list[tuple[int, Rejected]]]:
+    """Rows of one kind as a frame of its canonical columns; and those that cannot be, by their number in `reads`.
+
+    `part` is every row's part of the file, or `parts` each row's own.
+    """
+    bad: list[tuple[int, Rejected]] = []
+    digests: list[bytes] = []
+    extras: list[str | None] = []
+    good: list[Read] = []
+    places: list[int] = []
+    for number, read in enumerate(reads):
+        try:
+            digest = content_digest(read.content, nulls=False)
+            extra = orjson.dumps(read.extra, default=str, option=orjson.OPT_NON_STR_KEYS).decode() if read.extra else None
+        except (TypeError, orjson.JSONEncodeError) as error:
+            said = str(error)
+            reason = "invalid_unicode" if "surrogate" in said else "number_too_large" if "nteger" in said else "not_json"
+            bad.append((number, Rejected(reason, said)))
+            continue
+        digests.append(digest)
+        extras.append(extra)
+        good.append(read)
+        places.append(number)
+    count = len(good)
+    occurrences = repeats.count(file.source, digests)
+    owns = [read.own for read in good]
+    tasks = [own.get("task") or task for own in owns]
+    data: dict[str, pa.Array] = {
+        "id": pa.array([row_id(file.source, digest, n) for digest, n in zip(digests, occurrences, strict=True)], pa.large_string()),
+        "content_hash": pa.array([digest.hex() for digest in digests], pa.large_string()),
+        "copy": pa.array(np.zeros(count, dtype=np.int64)),
+        "external_id": _strings([own.get("id") for own in owns]),
+        "source": _same(file.source, count),
+        "task": _strings(tasks),
+        "lang": _strings([own.get("lang") for own in owns]),
+        "split": _strings([own.get("split") for own in owns]),
+        "origin": pa.StructArray.from_arrays(
+            [
+                _same(file.name, count),
+                pa.array([lines[place] for place in places], pa.int64()),
+                _strings([parts[place] for place in places]) if parts else _same(part, count),
+            ],
+            ["file", "line", "part"],
+        ),
+        "parents": pa.LargeListArray.from_arrays(np.zeros(count + 1, dtype=np.int64), pa.array([], pa.large_string())),
+        "extra": _strings(extras),
+    }
+    types = columns(kind)
+    contents = [read.content for read in good]
+    for name in content_columns(kind):
+        data[name] = column_array([content.get(name) for content in contents], types[name])
+    frame = pl.from_arrow(pa.table(data))
+    assert isinstance(frame, pl.DataFrame)
+    return frame.select(pl.col(name).cast(dtype) for name, dtype in types.items()), bad
+
+
+def _strings(values: list[str | None]) -> pa.Array:
+    return pa.array(values, pa.large_string())
+
+
+def _same(value: str | None, count: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value, pa.large_string()), count)
+
+
+def column_array(values: list[Any], dtype: pl.DataType) -> pa.Array:
+    """Python values as an Arrow array of a canonical column's type; lists and structs are laid out flat first, which is
+    several times faster than letting Arrow walk them."""
+    if isinstance(dtype, pl.List):
+        lengths = np.fromiter((0 if value is None else len(value) for value in values), dtype=np.int64, count=len(values))
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        flat = [item for value in values if value for item in value]
+        inner = dtype.inner
+        assert isinstance(inner, pl.DataType)
+        mask = None
+        if None in values:
+            mask = pa.array([value is None for value in values])
+        return pa.LargeListArray.from_arrays(offsets, column_array(flat, inner), mask=mask)
+    if isinstance(dtype, pl.Struct):
+        present = set().union(*values) if values else set()
+        arrays = []
+        for member in dtype.fields:
+            assert isinstance(member.dtype, pl.DataType)
+            if member.name in present:
+                arrays.append(column_array([value.get(member.name) for value in values], member.dtype))
+            else:
+                arrays.append(pa.nulls(len(values), _arrow_type(member.dtype)))
+        return pa.StructArray.from_arrays(arrays, [member.name for member in dtype.fields])
+    return pa.array(values, _arrow_type(dtype))
+
+
+@cache
+def _arrow_type(dtype: pl.DataType) -> pa.DataType:
+    return to_arrow(pl.DataFrame(schema={"x": dtype})).schema.field("x").type
+
+
+class Gather:
+    """Puts small frames together until they are worth handing on."""
+
+    def __init__(self, bytes_wanted: int = _FRAME_BYTES) -> None:
+        self.wanted = bytes_wanted
+        self._frames: list[pl.DataFrame] = []
+        self._bytes = 0
+
+    def add(self, frame: pl.DataFrame) -> pl.DataFrame | None:
+        """The frames so far as one, once they are large enough."""
+        self._frames.append(frame)
+        self._bytes += int(frame.estimated_size())
+        return self.rest() if self._bytes >= self.wanted else None
+
+    def rest(self) -> pl.DataFrame | None:
+        """What is left, or None."""
+        frames, self._frames, self._bytes = self._frames, [], 0
+        return pl.concat(frames) if frames else None
+
+
+def file_encoding(file: InputFile) -> str | None:
+    """The encoding a text file is read in; None for binary formats."""
+    if file.suffix in (".parquet", ".arrow", ".feather", ".ipc", ".xlsx", ".xlsm"):
+        return None
+    return file.encoding or detect_encoding(file.path)

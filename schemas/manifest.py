@@ -1,0 +1,160 @@
+"""What a dataset says about itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from typing import Any
+
+import orjson
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from schemas.rows import Kind
+from schemas.sources import Source
+
+MANIFEST = "manifest.json"
+"""Name of the manifest's file; it is written last, so a folder that has it is whole."""
+
+FORMAT_VERSION = 1
+"""Version of the dataset folder's layout."""
+
+DIGEST_BITS = 256
+"""Row digests are sums modulo 2 to this power."""
+
+
+class Shard(BaseModel):
+    """One file of rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(description="path inside the dataset folder")
+    sha256: str = Field(description="SHA-256 of the file's bytes, hexadecimal")
+    bytes: int = Field(ge=0, description="size of the file")
+    rows: int = Field(ge=0, description="rows or lines in the file")
+
+
+class InputFile(BaseModel):
+    """One thing a run read: a file, or a dataset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(description="path as given")
+    fingerprint: str = Field(description="SHA-256 of a file's bytes, or a dataset's own fingerprint")
+    bytes: int | None = Field(default=None, description="size of a file")
+    rows: int | None = Field(default=None, description="rows read from it")
+    format: str | None = Field(default=None, description="format its rows are in")
+    encoding: str | None = Field(default=None, description="encoding of its text")
+
+
+class StepCount(BaseModel):
+    """What one stage did."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: str = Field(description="name of the step in the recipe")
+    use: str = Field(description="stage it uses")
+    rows_in: int = Field(ge=0)
+    dropped: dict[str, int] = Field(default_factory=dict, description="reason to rows")
+    edited: int = Field(default=0, ge=0, description="rows changed")
+    seconds: float = Field(default=0.0, ge=0)
+
+
+class Counts(BaseModel):
+    """Where every input row went. rows_out = rows_in - dropped - rejected - merged + made, always."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows_in: int = Field(ge=0)
+    rows_out: int = Field(ge=0)
+    dropped: dict[str, int] = Field(default_factory=dict, description="reason to rows marked by stages")
+    rejected: dict[str, int] = Field(default_factory=dict, description="reason to input that never became a row")
+    merged: int = Field(default=0, ge=0)
+    made: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _balance(self) -> Counts:
+        expected = self.rows_in - sum(self.dropped.values()) - sum(self.rejected.values()) - self.merged + self.made
+        if expected != self.rows_out:
+            raise ValueError(f"counts do not balance: {expected} rows expected, {self.rows_out} written")
+        return self
+
+
+class Manifest(BaseModel):
+    """Everything a dataset says about itself; the file is written last."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format_version: int = FORMAT_VERSION
+    command: str = Field(description="what made it: import, collect, run, ...")
+    name: str
+    kind: Kind = Field(description="kind of row it holds")
+    fingerprint: str = Field(description="SHA-256 over everything that affects the rows, hexadecimal")
+    digest: str = Field(description="order-independent digest of the rows, hexadecimal; see rows_digest")
+    counts: Counts
+    shards: list[Shard]
+    dropped: list[Shard] = Field(default_factory=list, description="files of dropped rows")
+    rejected: list[Shard] = Field(default_factory=list, description="the rejected.jsonl file, if any input was rejected")
+    sources: dict[str, Source] = Field(default_factory=dict)
+    rows_by_source: dict[str, int] = Field(default_factory=dict)
+    inputs: list[InputFile] = Field(default_factory=list)
+    recipe: dict[str, Any] = Field(default_factory=dict, description="the settings, defaults written out")
+    steps: list[StepCount] = Field(default_factory=list)
+    chain: list[dict[str, Any]] = Field(
+        default_factory=list, description="manifests of the inputs that are datasets, without their shards, oldest first"
+    )
+    findings: list[dict[str, Any]] = Field(default_factory=list)
+    versions: dict[str, str] = Field(default_factory=dict, description="library versions")
+    seconds: dict[str, float] = Field(default_factory=dict, description="timings")
+    created: str = Field(default="", description="when the run ended, ISO 8601 in UTC")
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one JSON encoding that fingerprints are taken of: sorted keys, no spaces, UTF-8."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+
+
+def fingerprint(parts: Mapping[str, Any]) -> str:
+    """SHA-256 of `parts` as canonical JSON, hexadecimal. By value, never by pickle: equal on every machine."""
+    return hashlib.sha256(canonical_json({"format_version": FORMAT_VERSION, **parts})).hexdigest()
+
+
+def rows_digest(frame: pl.DataFrame) -> int:
+    """Order-independent digest of rows: the sum of each row's BLAKE2b digest, modulo 2**256.
+
+    A row's digest covers its common columns; its content is covered by `content_hash`. Digests of parts add up.
+    """
+    nothing = pl.lit("\x00")
+    parts = [
+        pl.col("id"),
+        pl.col("content_hash"),
+        pl.col("copy").cast(pl.String),
+        *(pl.col(name).fill_null(nothing) for name in ("external_id", "source", "task", "lang", "split", "extra")),
+        pl.col("origin").struct.field("file").fill_null(nothing),
+        pl.col("origin").struct.field("line").cast(pl.String).fill_null(nothing),
+        pl.col("origin").struct.field("part").fill_null(nothing),
+        pl.col("parents").list.join(","),
+    ]
+    # A unit separator after each part's length keeps two rows from looking alike by moving text between columns.
+    told_apart = [pl.concat_str(part.str.len_bytes().cast(pl.String), pl.lit("\x1f"), part) for part in parts]
+    lines = frame.select(pl.concat_str(told_apart, separator="\x1e")).to_series()
+    blake2b = hashlib.blake2b
+    total = sum(int.from_bytes(blake2b(line.encode(), digest_size=32).digest(), "big") for line in lines)
+    return total % (1 << DIGEST_BITS)
+
+
+def digest_hex(total: int) -> str:
+    """A digest as 64 hexadecimal digits."""
+    return f"{total % (1 << DIGEST_BITS):064x}"
+
+
+def library_versions(names: Iterable[str]) -> dict[str, str]:
+    """Installed versions of distributions; those that are not installed are left out."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,156 @@
+"""Recipes: YAML into typed settings, every mistake at once with its line, before any data is read."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from schemas.errors import RecipeError, UserErrors, nearest
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+MAX_BYTES = 1 << 20
+MAX_ALIASES = 64
+MAX_DEPTH = 32
+
+Path_ = tuple[str | int, ...]
+"""Where in a document something stands: keys and list positions."""
+
+
+class Document:
+    """A parsed YAML document that knows the line of everything in it."""
+
+    def __init__(self, text: str, name: str) -> None:
+        self.name = name
+        self.lines: dict[Path_, int] = {}
+        self.errors: list[RecipeError] = []
+        if len(text.encode()) > MAX_BYTES:
+            raise RecipeError(f"{name} is larger than {MAX_BYTES >> 20} MB", hint="a recipe is a short file", file=name)
+        try:
+            _check_events(text, name)
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            if node is not None:
+                self._note_lines(node, ())
+            self.value: Any = yaml.safe_load(text)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            raise RecipeError(
+                f"{name} is not valid YAML: {error.problem}",
+                hint="check the indentation and the colons there",
+                file=name,
+                line=mark.line + 1 if mark else None,
+            ) from None
+        except (yaml.YAMLError, ValueError) as error:
+            raise RecipeError(f"{name} is not valid YAML: {error}", hint="use plain text, lists and key: value", file=name) from None
+
+    def _note_lines(self, node: yaml.Node, path: Path_) -> None:
+        self.lines[path] = node.start_mark.line + 1
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                name = str(key.value)
+                if name in seen:
+                    line = key.start_mark.line + 1
+                    self.errors.append(RecipeError(f"{name!r} is set twice", hint="remove one of them", file=self.name, line=line))
+                seen.add(name)
+                self._note_lines(value, (*path, name))
+                self.lines[*path, name] = key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode):
+            for number, value in enumerate(node.value):
+                self._note_lines(value, (*path, number))
+
+    def line(self, path: Path_) -> int | None:
+        """Line of what stands at `path`, or of the nearest thing around it."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path)
+
+    def error(self, path: Path_, message: str, hint: str = "") -> RecipeError:
+        """A mistake at a place in the document."""
+        where = spelled(path)
+        return RecipeError(f"{where}: {message}" if where else message, hint=hint, file=self.name, line=self.line(path))
+
+
+def _check_events(text: str, name: str) -> None:
+    """Refuse what would blow up when it is built: many aliases, deep nesting."""
+    aliases = depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            aliases += 1
+        if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            depth += 1
+        if isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            depth -= 1
+        if aliases > MAX_ALIASES or depth > MAX_DEPTH:
+            what = f"more than {MAX_ALIASES} aliases" if aliases > MAX_ALIASES else f"more than {MAX_DEPTH} levels"
+            line = event.start_mark.line + 1 if event.start_mark else None
+            raise RecipeError(f"{name} has {what}", hint="write it out flat", file=name, line=line)
+
+
+def spelled(path: Path_) -> str:
+    """A place as people write it: stages[2].min_chars."""
+    out = ""
+    for part in path:
+        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else str(part)
+    return out
+
+
+def read_document(path: Path) -> Document:
+    """The YAML document in a file. Raises RecipeError."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise RecipeError(f"{path} does not exist", hint="check the path") from None
+    except (UnicodeDecodeError, IsADirectoryError, ValueError) as error:
+        raise RecipeError(f"{path} is no text file: {error}", hint="a recipe is YAML in UTF-8", file=str(path)) from None
+    return Document(text, str(path))
+
+
+def settings_of(
+    cls: type[Settings], values: Mapping[str, Any], document: Document, path: Path_, *, strings: bool = False
+) -> tuple[Settings | None, list[RecipeError]]:
+    """Typed settings and every mistake in them. `strings` says that values are command line text."""
+    try:
+        return cls.model_validate_strings(dict(values)) if strings else cls.model_validate(dict(values)), []
+    except ValidationError as error:
+        return None, [_mistake(cls, one, document, path) for one in error.errors()]
+
+
+def _mistake(cls: type[BaseModel], error: Any, document: Document, path: Path_) -> RecipeError:
+    where = tuple(part for part in error["loc"] if isinstance(part, int) or not str(part).startswith("function-"))
+    kind, message = error["type"], error["msg"]
+    known = list(cls.model_fields)
+    if kind == "extra_forbidden":
+        return document.error((*path, *where[:-1], where[-1]), f"there is no setting {where[-1]!r}", nearest(str(where[-1]), known))
+    if kind == "missing":
+        described = cls.model_fields[str(where[0])].description if where and str(where[0]) in cls.model_fields else None
+        return document.error(path, f"the setting {spelled(where)!r} is missing", described or "")
+    if kind == "literal_error":
+        choices = allowed(cls.model_fields[str(where[0])].annotation) if str(where[0]) in cls.model_fields else []
+        return document.error((*path, *where[:1]), f"{error['input']!r} is not a choice", nearest(str(error["input"]), choices))
+    if kind == "value_error":
+        return document.error((*path, *where), message.removeprefix("Value error, "))
+    return document.error((*path, *where), f"{message[:1].lower()}{message[1:]}", f"found {error['input']!r}"[:200])
+
+
+def allowed(annotation: Any) -> list[str]:
+    """The values that a Literal allows, wherever it stands in an annotation."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return [str(one) for one in typing.get_args(annotation)]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, list, tuple, typing.Annotated):
+        return [one for inner in typing.get_args(annotation) for one in allowed(inner)]
+    return []
+
+
+def raise_all(errors: list[RecipeError]) -> None:
+    """Raise the mistakes found, all at once; nothing if there are none."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise UserErrors(errors)
