@@ -80,11 +80,17 @@ class _Report:
         for reject in piece.rejects:
             self.refused[name] += 1
             problem = self.problems.setdefault(
-                (reject.reason, name), {"count": 0, "line": reject.line, "message": excerpt(reject.detail), "examples": []}
+                (reject.reason, name),
+                {"count": 0, "line": reject.line, "message": excerpt(reject.detail), "examples": []},
             )
             problem["count"] += 1
             if len(problem["examples"]) < _EXAMPLES:
-                example = {"file": name, "line": reject.line, "message": excerpt(reject.detail), "held": excerpt(reject.held)}
+                example = {
+                    "file": name,
+                    "line": reject.line,
+                    "message": excerpt(reject.detail),
+                    "held": excerpt(reject.held),
+                }
                 problem["examples"].append(example)
 
     def result(self, reading: Reading) -> dict[str, Any]:

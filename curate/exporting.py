@@ -46,7 +46,8 @@ def export_dataset(
     if form.kind != dataset.kind:
         fitting = [name for name, one in FORMATS.items() if one.kind == dataset.kind]
         raise UserError(
-            f"{path} holds {dataset.kind} rows, which {format_} cannot express", hint=f"formats for them: {', '.join(fitting)}"
+            f"{path} holds {dataset.kind} rows, which {format_} cannot express",
+            hint=f"formats for them: {', '.join(fitting)}",
         )
     ending, packing = _ending(out)
     target = out / f"{_file_name(dataset.manifest.name)}.jsonl" if ending == "" else out
@@ -59,7 +60,11 @@ def export_dataset(
     rejected = target.with_name(f"{target.name}.{REJECTED}")
     job = _Export(dataset, form, extras, escape_formulas)
     _write(target, rejected, ending, packing, job)
-    info = _dataset_info(target, form, job) if form.dataset_info is not None and ending in (".jsonl", ".json", ".csv", ".parquet") else None
+    info = (
+        _dataset_info(target, form, job)
+        if form.dataset_info is not None and ending in (".jsonl", ".json", ".csv", ".parquet")
+        else None
+    )
     return {
         "dataset": str(path),
         "format": format_,
@@ -81,7 +86,9 @@ def _ending(out: Path) -> tuple[str, str]:
     if out.is_dir() or (not ending and not packing):
         return "", ""
     if ending not in ENDINGS:
-        raise UserError(f"{out} has an ending that cannot be written ({ending or 'none'})", hint=nearest(ending, ENDINGS))
+        raise UserError(
+            f"{out} has an ending that cannot be written ({ending or 'none'})", hint=nearest(ending, ENDINGS)
+        )
     if packing and ending in (".parquet", ".xlsx"):
         raise UserError(f"{ending} files are packed already", hint=f"leave out {packing}")
     return ending, packing
@@ -117,7 +124,15 @@ class _Export:
                         origin = row["origin"] or {}
                         self.refused[f"{why.reason}: {why.detail}"] += 1
                         held = orjson.dumps(row, default=str).decode()
-                        refuse(Reject(str(origin.get("file")), origin.get("line"), why.reason, why.detail, f"{row['id']} {held}"))
+                        refuse(
+                            Reject(
+                                str(origin.get("file")),
+                                origin.get("line"),
+                                why.reason,
+                                why.detail,
+                                f"{row['id']} {held}",
+                            )
+                        )
                         continue
                     self.written += 1
                     self.columns.update(written)
@@ -231,7 +246,9 @@ def _parquet(part: Path, packing: str, rows: Rows, job: _Export) -> None:
     frames = []
     for row in again:
         # A column whose values have several shapes has no one Parquet type: extras are written as JSON text.
-        spool.append({name: row.get(name) if name in job.form.fields else _plain_value(row.get(name)) for name in columns})
+        spool.append(
+            {name: row.get(name) if name in job.form.fields else _plain_value(row.get(name)) for name in columns}
+        )
         if len(spool) >= _PARQUET_ROWS:
             frames.append(pl.DataFrame(spool, infer_schema_length=None))
             spool = []
@@ -285,7 +302,9 @@ def _dataset_info(target: Path, form: Format, job: _Export) -> Path:
         ) from None
     assert form.dataset_info is not None
     entry = {"file_name": target.name, **form.dataset_info}
-    entry["columns"] = {key: name for key, name in entry["columns"].items() if name in job.columns or key in ("prompt", "messages")}
+    entry["columns"] = {
+        key: name for key, name in entry["columns"].items() if name in job.columns or key in ("prompt", "messages")
+    }
     known[target.name.split(".")[0]] = entry
     part = path.with_name(f".{path.name}.part")
     part.write_text(json.dumps(known, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

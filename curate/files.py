@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ import zstandard
 from schemas.dataset import Reject, held_text
 from schemas.errors import Rejected, UserError
 
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 2 << 20
 """How much of a file is read at a time."""
 
 MAX_ROW_BYTES = 32 << 20
@@ -73,6 +73,39 @@ class Importer(ABC):
     @abstractmethod
     def blocks(self, file: InputFile) -> Iterator[Block]:
         """The file's rows in order. Whatever cannot be read comes out as rejects; nothing is raised for what a file holds."""
+
+    def line_blocks(self, file: InputFile) -> Iterator[LineBlock] | None:
+        """The file as runs of JSON lines not parsed yet, or None if it is not JSON Lines."""
+        return None
+
+
+@dataclass
+class LineBlock:
+    """Some whole lines of JSON, not parsed yet."""
+
+    file: InputFile
+    data: bytes
+    """The lines, the last with or without its end; empty if there are only rejects."""
+    first_line: int
+    rejects: list[Reject]
+    bytes_read: int
+
+    def parse(self) -> Block:
+        """The rows, line by line."""
+        block = Block(rejects=list(self.rejects), bytes_read=self.bytes_read)
+        for line, raw in enumerate(self.data.split(b"\n") if self.data else (), start=self.first_line):
+            if not raw or raw.isspace():
+                continue
+            try:
+                row = parse_json(raw)
+                if type(row) is not dict:
+                    raise Rejected("not_an_object", "the line is not a JSON object")
+            except Rejected as why:
+                block.rejects.append(reject(self.file, line, why, raw))
+            else:
+                block.rows.append(row)
+                block.lines.append(line)
+        return block
 
 
 class Stream:
@@ -134,7 +167,9 @@ class Stream:
                 if self._too_much(written):
                     return
         if not unpack.eof and not fresh:
-            self.problem = Rejected("truncated_file", "the gzip stream ends in the middle; the rows before that were read")
+            self.problem = Rejected(
+                "truncated_file", "the gzip stream ends in the middle; the rows before that were read"
+            )
 
     def _zstd(self, raw: Iterator[bytes]) -> Iterator[bytes]:
         written = 0
@@ -159,7 +194,9 @@ class Stream:
                 if self._too_much(written):
                     return
         if not unpack.eof:
-            self.problem = Rejected("truncated_file", "the zstd stream ends in the middle; the rows before that were read")
+            self.problem = Rejected(
+                "truncated_file", "the zstd stream ends in the middle; the rows before that were read"
+            )
 
 
 def _mark_bad(error: UnicodeError) -> tuple[str, int]:
@@ -257,7 +294,9 @@ def checked_encoding(name: str) -> str:
     try:
         found = codecs.lookup(name).name
     except LookupError:
-        raise UserError(f"there is no encoding named {name!r}", hint="for example utf-8, gb18030, big5, utf-16") from None
+        raise UserError(
+            f"there is no encoding named {name!r}", hint="for example utf-8, gb18030, big5, utf-16"
+        ) from None
     return {"utf-8-sig": "utf-8", "gbk": "gb18030", "gb2312": "gb18030"}.get(found, found)
 
 
@@ -268,6 +307,8 @@ def parse_json(raw: bytes) -> Any:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise _why_not_json(raw, error) from None
+    if type(value) is not dict:
+        return value
     keys, odd = _count_keys(value)
     # Each key is followed by a colon. More of them than keys: a key occurs twice, or a text holds `":`. Look closer.
     if odd or raw.count(b'":') != keys or b" :" in raw or b"\t:" in raw or b"\n:" in raw or b"\r:" in raw:
@@ -279,26 +320,18 @@ def _count_keys(value: Any) -> tuple[int, bool]:
     """How many keys there are in all objects, and whether a number may have lost digits."""
     keys, odd = 0, False
     todo = [value]
-    while todo:
-        one = todo.pop()
-        kind = type(one)
-        if kind is dict:
+    for one in todo:
+        if type(one) is dict:
             keys += len(one)
-            for inner in one.values():
-                kind = type(inner)
-                if kind is dict or kind is list:
-                    todo.append(inner)
-                elif kind is float and abs(inner) >= 9.2e18:
-                    odd = True
-        elif kind is list:
-            for inner in one:
-                kind = type(inner)
-                if kind is dict or kind is list:
-                    todo.append(inner)
-                elif kind is float and abs(inner) >= 9.2e18:
-                    odd = True
-        elif kind is float and abs(one) >= 9.2e18:
-            odd = True
+            one = one.values()
+        for inner in one:
+            kind = type(inner)
+            if kind is str:
+                continue
+            if kind is dict or kind is list:
+                todo.append(inner)
+            elif kind is float and abs(inner) >= 9.2e18:
+                odd = True
     return keys, odd
 
 
@@ -340,7 +373,9 @@ def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> Rejected:
     if "surrogate" in said:
         return Rejected("invalid_unicode", "half a surrogate pair, which is no character")
     if b"NaN" in raw or b"Infinity" in raw:
-        return Rejected("bad_json", f"not valid JSON (NaN and Infinity are not): {error.msg} at character {error.pos + 1}")
+        return Rejected(
+            "bad_json", f"not valid JSON (NaN and Infinity are not): {error.msg} at character {error.pos + 1}"
+        )
     return Rejected("bad_json", f"not valid JSON: {error.msg} at character {error.pos + 1}")
 
 
@@ -354,6 +389,3 @@ def ending_block(file: InputFile, stream: Stream, line: int | None) -> Block | N
     if stream.problem is None:
         return None
     return Block(rejects=[reject(file, line, stream.problem)], bytes_read=stream.bytes_read)
-
-
-OpenFile = Callable[[InputFile], Stream]

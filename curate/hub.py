@@ -37,7 +37,7 @@ def fetched(path: Path) -> Path:
             for split, rows in datasets.load_dataset(name, config).items():
                 folder.mkdir(parents=True, exist_ok=True)
                 rows.to_parquet(str(folder / f"{split}.parquet"))
-        except Exception as error:  # noqa: BLE001 - the library raises its own, the network's and the file system's
+        except Exception as error:
             said_first = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
             raise UserError(
                 f"{path} is neither a file here nor could it be fetched from the hub: {said_first}",

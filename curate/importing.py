@@ -12,8 +12,8 @@ from typing import Any
 
 from curate.collectors.collector import Collector, Found, Refused
 from curate.files import InputFile
-from curate.recipe import checked_settings
 from curate.read import Piece, Reading, Repeats, assemble, file_encoding, find_files, find_rows, read_files
+from curate.recipe import checked_settings
 from schemas.console import Progress, progress
 from schemas.dataset import Dataset, DatasetWriter, Reject, RejectSink, Told, datasets_in, open_dataset, sha256_of
 from schemas.errors import UserError
@@ -59,8 +59,14 @@ def import_files(
 
 
 def collect_files(
-    name: str, paths: Sequence[Path], out: Path, settings: Mapping[str, Any], source: Mapping[str, Any], *,
-    source_name: str | None = None, replace: bool = False,
+    name: str,
+    paths: Sequence[Path],
+    out: Path,
+    settings: Mapping[str, Any],
+    source: Mapping[str, Any],
+    *,
+    source_name: str | None = None,
+    replace: bool = False,
 ) -> Made:
     """Make rows from what people already have with the collector of that name."""
     cls = find("curate.collectors", name, Collector)  # type: ignore[type-abstract]
@@ -69,7 +75,8 @@ def collect_files(
     if not found.files:
         listed = ", ".join(str(path) for path in paths)
         raise UserError(
-            f"there is nothing to collect in {listed}", hint=f"`curate collect {name}` reads {', '.join(cls.suffixes())}"
+            f"there is nothing to collect in {listed}",
+            hint=f"`curate collect {name}` reads {', '.join(cls.suffixes())}",
         )
     filled = {"collector": name, "version": cls.version, **collector.model_dump()}
     job = _Job("collect", paths, out, found.files, found.passed_over, filled, {"kind": "collect", **source})
@@ -205,7 +212,14 @@ class _Job:
         shown.at(done, sum(reading.rows.values()), f"{self.command} {piece.file.name}")
 
     def _finish(
-        self, writer: DatasetWriter, folder: Path, kind: str, only: bool, mark: str, hashes: Mapping[str, str], reading: _Tally
+        self,
+        writer: DatasetWriter,
+        folder: Path,
+        kind: str,
+        only: bool,
+        mark: str,
+        hashes: Mapping[str, str],
+        reading: _Tally,
     ) -> None:
         name = self.out.name if only else f"{self.out.name}-{kind}"
         used = {file for (file, of) in reading.rows if of == kind}
@@ -254,15 +268,31 @@ class _Job:
             )
         mixed = [name for name, formats in reading.formats.items() if sum(1 for n in formats.values() if n) > 1]
         if mixed:
-            findings.append(finding("mixed_formats", "low", len(mixed), mixed[0], "each row was read in its own format"))
+            findings.append(
+                finding("mixed_formats", "low", len(mixed), mixed[0], "each row was read in its own format")
+            )
         if self.passed_over:
             findings.append(
-                finding("passed_over", "low", len(self.passed_over), self.passed_over[0], "files that hold no rows were left alone")
+                finding(
+                    "passed_over",
+                    "low",
+                    len(self.passed_over),
+                    self.passed_over[0],
+                    "files that hold no rows were left alone",
+                )
             )
-        unlicensed = [name for name, source in self.sources.items() if not source.licence and name in writer.data.by_source]
+        unlicensed = [
+            name for name, source in self.sources.items() if not source.licence and name in writer.data.by_source
+        ]
         if unlicensed and self.command == "import":
             findings.append(
-                finding("no_licence", "low", len(unlicensed), unlicensed[0], "say it with --licence SPDX, and --evidence for proof")
+                finding(
+                    "no_licence",
+                    "low",
+                    len(unlicensed),
+                    unlicensed[0],
+                    "say it with --licence SPDX, and --evidence for proof",
+                )
             )
         return findings
 
@@ -349,7 +379,12 @@ def result_json(made: Made) -> dict[str, Any]:
         "kind": first.kind,
         "already_done": made.already,
         "datasets": [
-            {"dataset": str(dataset.folder), "kind": dataset.kind, "rows_out": dataset.rows, "digest": dataset.manifest.digest}
+            {
+                "dataset": str(dataset.folder),
+                "kind": dataset.kind,
+                "rows_out": dataset.rows,
+                "digest": dataset.manifest.digest,
+            }
             for dataset in made.datasets
         ],
     }

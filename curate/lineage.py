@@ -35,7 +35,8 @@ def look(path: Path, *, dropped: str | None = None, rejected: bool = False, limi
         "kind": manifest.kind,
         "counts": manifest.counts.model_dump(),
         "sources": [
-            source.model_dump() | {"rows": manifest.rows_by_source.get(name, 0)} for name, source in manifest.sources.items()
+            source.model_dump() | {"rows": manifest.rows_by_source.get(name, 0)}
+            for name, source in manifest.sources.items()
         ],
         "steps": [step.model_dump() for step in manifest.steps],
         "inputs": [one.model_dump() for one in manifest.inputs],
@@ -93,7 +94,9 @@ def shown_row(row: dict[str, Any], kind: str) -> dict[str, Any]:
         if isinstance(value, list) and name != "answers":
             turns += [(name if name != "messages" else turn["role"], _said(turn)) for turn in value]
         elif name == "answers":
-            turns += [(f"answer {number}", _said(turn)) for number, one in enumerate(value, 1) for turn in one["messages"]]
+            turns += [
+                (f"answer {number}", _said(turn)) for number, one in enumerate(value, 1) for turn in one["messages"]
+            ]
         else:
             turns.append((name, excerpt(value, _SHOWN_CHARS)))
     found: dict[str, Any] = {
@@ -105,7 +108,11 @@ def shown_row(row: dict[str, Any], kind: str) -> dict[str, Any]:
         "turns": [{"who": who, "text": text} for who, text in turns],
     }
     if "reason" in row:
-        found |= {"step": row["stage"], "reason": row["reason"], "because": excerpt(row["because"]) if row["because"] else ""}
+        found |= {
+            "step": row["stage"],
+            "reason": row["reason"],
+            "because": excerpt(row["because"]) if row["because"] else "",
+        }
     return found
 
 
@@ -189,7 +196,11 @@ def _rejected(dataset: Dataset, name: str) -> dict[str, Any] | None:
     file, colon, line = name.rpartition(":")
     for one in (dataset, *_ancestors(dataset)):
         for record in one.rejected():
-            if colon and str(record["line"]) == line and (record["file"] == file or record["file"].endswith("/" + file)):
+            if (
+                colon
+                and str(record["line"]) == line
+                and (record["file"] == file or record["file"].endswith("/" + file))
+            ):
                 return {
                     "id": None,
                     "where": name,
@@ -270,7 +281,9 @@ def _way(dataset: Dataset, row_id: str, here: _Place | None = None) -> list[dict
             break
     if manifest.command != "run":
         row = place.row.row(0, named=True)
-        file = next((one for one in manifest.inputs if Path(one.path).name == Path(str(row["origin"]["file"])).name), None)
+        file = next(
+            (one for one in manifest.inputs if Path(one.path).name == Path(str(row["origin"]["file"])).name), None
+        )
         return [
             *before,
             {
@@ -333,7 +346,11 @@ def _again(row: pl.DataFrame, kind: str, name: str, entry: dict[str, Any]) -> tu
     told = []
     for column in changed:
         old, new = before[column][0], after[column][0]
-        told.append(f"{column}: {excerpt(old, 40)} → {excerpt(new, 40)}" if not isinstance(new, pl.Series) else f"{column} rewritten")
+        told.append(
+            f"{column}: {excerpt(old, 40)} → {excerpt(new, 40)}"
+            if not isinstance(new, pl.Series)
+            else f"{column} rewritten"
+        )
     return after, "rewritten", "; ".join(told)
 
 
@@ -367,8 +384,14 @@ def difference(a: Path, b: Path, *, limit: int = 5) -> dict[str, Any]:
         raise UserError(f"{a} holds {one.kind} rows and {b} holds {two.kind} rows", hint="compare datasets of one kind")
     key = ["id", "copy"]
     narrow = [*key, "content_hash", "source", "task", "lang", "split"]
-    left = pl.concat([frame for frame in one.batches(narrow)] or [pl.DataFrame(schema={name: columns(one.kind)[name] for name in narrow})])
-    right = pl.concat([frame for frame in two.batches(narrow)] or [pl.DataFrame(schema={name: columns(two.kind)[name] for name in narrow})])
+    left = pl.concat(
+        [frame for frame in one.batches(narrow)]
+        or [pl.DataFrame(schema={name: columns(one.kind)[name] for name in narrow})]
+    )
+    right = pl.concat(
+        [frame for frame in two.batches(narrow)]
+        or [pl.DataFrame(schema={name: columns(two.kind)[name] for name in narrow})]
+    )
     added = right.join(left, on=key, how="anti")
     removed = left.join(right, on=key, how="anti")
     both = left.join(right, on=key, how="inner", suffix="_b")
@@ -381,7 +404,12 @@ def difference(a: Path, b: Path, *, limit: int = 5) -> dict[str, Any]:
         "a": {"dataset": str(a), "rows": one.rows, "digest": one.manifest.digest},
         "b": {"dataset": str(b), "rows": two.rows, "digest": two.manifest.digest},
         "same": one.manifest.digest == two.manifest.digest,
-        "rows": {"added": added.height, "removed": removed.height, "changed": rewritten.height, "unchanged": both.height - rewritten.height},
+        "rows": {
+            "added": added.height,
+            "removed": removed.height,
+            "changed": rewritten.height,
+            "unchanged": both.height - rewritten.height,
+        },
         "columns_changed": {name: rows for name, rows in moved.items() if rows},
         "removed_by_reason": gone,
         "by_source": _by(left, right, "source"),
@@ -393,7 +421,9 @@ def difference(a: Path, b: Path, *, limit: int = 5) -> dict[str, Any]:
             "changed": [
                 {"before": before, "after": after}
                 for before, after in zip(
-                    _some(one, rewritten["id"].head(limit).to_list()), _some(two, rewritten["id"].head(limit).to_list()), strict=True
+                    _some(one, rewritten["id"].head(limit).to_list()),
+                    _some(two, rewritten["id"].head(limit).to_list()),
+                    strict=True,
                 )
             ],
         },

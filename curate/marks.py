@@ -89,7 +89,7 @@ def summarise(frame: pl.DataFrame, kind: str, stage: Compare, first_ordinal: int
     expressions = stage.summary()
     full = with_fields(frame, kind, expressions.values())
     ordinal = pl.int_range(first_ordinal, first_ordinal + frame.height, dtype=pl.Int64).alias("ordinal")
-    return full.select(ordinal, "id", **expressions)
+    return full.lazy().select(ordinal, "id", **expressions).collect()
 
 
 def dropped_by(frame: pl.DataFrame, step: str, choice: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -104,13 +104,14 @@ def _filter(frame: pl.DataFrame, kind: str, name: str, stage: Filter) -> tuple[p
     reasons, because = stage.reasons(), stage.because()
     full = with_fields(frame, kind, [*reasons.values(), *because.values()])
     verdict = pl.coalesce(pl.when(true).then(pl.lit(reason)) for reason, true in reasons.items())
-    full = full.with_columns(verdict.alias("reason"))
+    # Lazily, because only then does polars work out just once what several reasons have in common.
+    full = full.lazy().with_columns(verdict.alias("reason")).collect()
     gone = full.filter(pl.col("reason").is_not_null())
     if gone.is_empty():
         return full.drop("reason"), gone
     explained: list[pl.Expr] = [pl.lit(None, dtype=pl.String)]
     explained += [pl.when(pl.col("reason") == why).then(found.cast(pl.String)) for why, found in because.items()]
-    gone = gone.with_columns(pl.lit(name).alias("stage"), pl.coalesce(explained).alias("because"))
+    gone = gone.lazy().with_columns(pl.lit(name).alias("stage"), pl.coalesce(explained).alias("because")).collect()
     return full.filter(pl.col("reason").is_null()).drop("reason"), gone.select(list(dropped_columns(kind)))
 
 
@@ -126,7 +127,8 @@ def _edit(frame: pl.DataFrame, kind: str, stage: Edit) -> tuple[pl.DataFrame, in
             f"a {kind} row has no column {unknown[0]!r}", hint=f"columns an Edit may fill: {', '.join(sorted(own))}"
         )
     before = with_fields(frame, kind, [value for value in new.values() if isinstance(value, pl.Expr)])
-    after = before.with_columns(value.cast(own[name]).alias(name) for name, value in new.items())
+    values = [value.cast(own[name]).alias(name) for name, value in new.items()]
+    after = before.lazy().with_columns(values).collect()
     differs = (
         pl.DataFrame({name: after[name].ne_missing(before[name]) for name in new})
         .select(pl.any_horizontal(pl.all()))

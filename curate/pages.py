@@ -48,7 +48,16 @@ def _steps(steps: Sequence[dict[str, Any]]) -> None:
     rows = []
     for step in steps:
         dropped = ", ".join(f"{reason} {number:,}" for reason, number in step["dropped"].items())
-        rows.append((step["step"], step["rows_in"], sum(step["dropped"].values()), step["edited"], dropped, duration(step["seconds"])))
+        rows.append(
+            (
+                step["step"],
+                step["rows_in"],
+                sum(step["dropped"].values()),
+                step["edited"],
+                dropped,
+                duration(step["seconds"]),
+            )
+        )
     table(("stage", "rows in", "dropped", "rewritten", "reasons", "time"), rows, numbers=(1, 2, 3, 5))
 
 
@@ -58,7 +67,10 @@ def made_page(made: Any) -> None:
         manifest = dataset.manifest
         say()
         verb = "already done:" if made.already else "wrote"
-        say(f"{verb} {dataset.folder}  ({manifest.kind} rows, fingerprint {manifest.fingerprint[:12]})", style="bold green")
+        say(
+            f"{verb} {dataset.folder}  ({manifest.kind} rows, fingerprint {manifest.fingerprint[:12]})",
+            style="bold green",
+        )
         say(_flow(manifest.counts.model_dump()))
         if manifest.counts.rejected:
             listed = ", ".join(f"{reason} {number:,}" for reason, number in manifest.counts.rejected.items())
@@ -68,7 +80,10 @@ def made_page(made: Any) -> None:
             heading("Files")
             table(
                 ("file", "format", "encoding", "rows", "size"),
-                [(excerpt(one.path, 60), one.format or "", one.encoding or "–", one.rows or 0, size(one.bytes or 0)) for one in files[:20]],
+                [
+                    (excerpt(one.path, 60), one.format or "", one.encoding or "–", one.rows or 0, size(one.bytes or 0))
+                    for one in files[:20]
+                ],
                 numbers=(3, 4),
             )
             if len(files) > 20:
@@ -97,7 +112,9 @@ def profile_page(profile: dict[str, Any], report: Path | None) -> None:
     for title, key in (("Languages", "languages"), ("Tasks", "tasks"), ("Sources", "sources"), ("Turns", "turns")):
         known = profile[key]
         if len(known) > 1 or key == "languages":
-            listed = [f"{excerpt(name, 30)} {number:,} ({share(number, rows)})" for name, number in list(known.items())[:8]]
+            listed = [
+                f"{excerpt(name, 30)} {number:,} ({share(number, rows)})" for name, number in list(known.items())[:8]
+            ]
             say(f"{title + ':':<11} {', '.join(listed)}{' …' if len(known) > 8 else ''}")
     heading("Lengths")
     estimated = " (estimated)" if profile["token_counts"]["estimated"] else ""
@@ -109,13 +126,24 @@ def profile_page(profile: dict[str, Any], report: Path | None) -> None:
     table(("field", "unit", "min", "median", "p95", "p99", "max"), lengths, numbers=range(2, 7))
     over = profile["sequences"]["over"]
     if any(over.values()):
-        say("longer than " + ", ".join(f"{int(limit):,} tokens: {number:,}" for limit, number in over.items() if number) + estimated)
+        say(
+            "longer than "
+            + ", ".join(f"{int(limit):,} tokens: {number:,}" for limit, number in over.items() if number)
+            + estimated
+        )
     heading("Flaws")
-    table(("check", "rows", "share"), [(name, number, share(number, rows)) for name, number in profile["checks"].items()], numbers=(1, 2))
+    table(
+        ("check", "rows", "share"),
+        [(name, number, share(number, rows)) for name, number in profile["checks"].items()],
+        numbers=(1, 2),
+    )
     if profile["personal_data"]:
         listed = ", ".join(f"{name} {number:,}" for name, number in profile["personal_data"].items())
         say(f"Identifiers seen at a quick look (no scan; rows): {listed}")
-    for title, key in (("Most repeated instructions", "instructions"), ("Most repeated openings of answers", "openings")):
+    for title, key in (
+        ("Most repeated instructions", "instructions"),
+        ("Most repeated openings of answers", "openings"),
+    ):
         repeated = profile["repeated"][key]
         if repeated:
             heading(title)
@@ -131,7 +159,14 @@ def check_page(found: dict[str, Any]) -> None:
     table(
         ("file", "format", "encoding", "rows", "usable", "why"),
         [
-            (excerpt(one["name"], 50), one["format"] or "unknown", one["encoding"] or "–", one["rows"], one["usable"], excerpt(one["why"], 70))
+            (
+                excerpt(one["name"], 50),
+                one["format"] or "unknown",
+                one["encoding"] or "–",
+                one["rows"],
+                one["usable"],
+                excerpt(one["why"], 70),
+            )
             for one in found["files"][:50]
         ],
         numbers=(3, 4),
@@ -139,7 +174,10 @@ def check_page(found: dict[str, Any]) -> None:
     if len(found["files"]) > 50:
         say(f"and {len(found['files']) - 50:,} more files")
     if found["passed_over"]:
-        say(f"{len(found['passed_over']):,} other files hold no rows, e.g. {excerpt(found['passed_over'][0], 80)}", style="dim")
+        say(
+            f"{len(found['passed_over']):,} other files hold no rows, e.g. {excerpt(found['passed_over'][0], 80)}",
+            style="dim",
+        )
     if not found["problems"]:
         say()
         say(f"all {found['rows']:,} rows are usable", style="bold green")
@@ -160,7 +198,10 @@ def check_page(found: dict[str, Any]) -> None:
 def plan_page(planned: dict[str, Any]) -> None:
     """What a run would do."""
     say()
-    say(f"{planned['recipe']['name']}: {planned['rows_in']:,} {planned['kind']} rows → {planned['dataset']} ({planned['state']})", style="bold")
+    say(
+        f"{planned['recipe']['name']}: {planned['rows_in']:,} {planned['kind']} rows → {planned['dataset']} ({planned['state']})",
+        style="bold",
+    )
     for one in planned["inputs"]:
         say(f"  reads {one['path']}: {one['rows']:,} rows")
     heading("Stages")
@@ -190,7 +231,13 @@ def stages_page(found: Sequence[dict[str, Any]], *, whole: bool) -> None:
             verdict = f"dropped: {example['reason']}" if example["reason"] else "kept"
             if example["after"]:
                 verdict = "becomes " + "; ".join(f"{key}: {value}" for key, value in example["after"].items())
-            rows.append((excerpt(shown, 90), excerpt(verdict, 60), ", ".join(f"{key}: {value}" for key, value in example["settings"].items())))
+            rows.append(
+                (
+                    excerpt(shown, 90),
+                    excerpt(verdict, 60),
+                    ", ".join(f"{key}: {value}" for key, value in example["settings"].items()),
+                )
+            )
         table(("row", "verdict", "settings"), rows)
 
 
@@ -223,9 +270,15 @@ def collectors_page(found: Sequence[dict[str, Any]]) -> None:
 
 def recipes_page(found: Sequence[dict[str, Any]]) -> None:
     """The recipes that ship."""
-    table(("recipe", "what it does", "stages"), [(one["name"], one["description"], ", ".join(one["stages"])) for one in found])
+    table(
+        ("recipe", "what it does", "stages"),
+        [(one["name"], one["description"], ", ".join(one["stages"])) for one in found],
+    )
     say()
-    say("run one: curate run NAME --input DATASET --out DIR; copy one to change it: " + (found[0]["path"] if found else ""))
+    say(
+        "run one: curate run NAME --input DATASET --out DIR; copy one to change it: "
+        + (found[0]["path"] if found else "")
+    )
 
 
 def formats_page(found: Sequence[dict[str, Any]]) -> None:
@@ -247,7 +300,10 @@ def _row(row: dict[str, Any]) -> None:
     told = [row["id"], row["where"], *(f"{key}: {row[key]}" for key in ("source", "task", "lang") if row.get(key))]
     say("  ".join(told), style="bold")
     if row.get("reason"):
-        say(f"  dropped by {row['step']}: {row['reason']}{' — ' + row['because'] if row['because'] else ''}", style="yellow")
+        say(
+            f"  dropped by {row['step']}: {row['reason']}{' — ' + row['because'] if row['because'] else ''}",
+            style="yellow",
+        )
     for turn in row["turns"]:
         say(f"  {turn['who']:<9} {turn['text']}")
     say()
@@ -266,7 +322,14 @@ def look_page(found: dict[str, Any]) -> None:
             table(
                 ("source", "kind", "licence", "training", "personal data", "rows"),
                 [
-                    (excerpt(one["name"], 40), one["kind"], one["licence"] or "not stated", one["training"], one["personal_data"], one["rows"])
+                    (
+                        excerpt(one["name"], 40),
+                        one["kind"],
+                        one["licence"] or "not stated",
+                        one["training"],
+                        one["personal_data"],
+                        one["rows"],
+                    )
                     for one in found["sources"]
                 ],
                 numbers=(5,),
@@ -305,21 +368,33 @@ def trace_page(found: dict[str, Any]) -> None:
 def diff_page(found: dict[str, Any]) -> None:
     """What differs between two datasets."""
     say()
-    say(f"{found['a']['dataset']}: {found['a']['rows']:,} rows   {found['b']['dataset']}: {found['b']['rows']:,} rows", style="bold")
+    say(
+        f"{found['a']['dataset']}: {found['a']['rows']:,} rows   {found['b']['dataset']}: {found['b']['rows']:,} rows",
+        style="bold",
+    )
     if found["same"]:
         say("they hold the same rows", style="bold green")
         return
     rows = found["rows"]
-    say(f"{rows['added']:,} added, {rows['removed']:,} removed, {rows['changed']:,} changed, {rows['unchanged']:,} the same")
+    say(
+        f"{rows['added']:,} added, {rows['removed']:,} removed, {rows['changed']:,} changed, {rows['unchanged']:,} the same"
+    )
     if found["columns_changed"]:
-        say("columns that changed: " + ", ".join(f"{name} in {number:,} rows" for name, number in found["columns_changed"].items()))
+        say(
+            "columns that changed: "
+            + ", ".join(f"{name} in {number:,} rows" for name, number in found["columns_changed"].items())
+        )
     if found["removed_by_reason"]:
         heading("Why rows are gone")
         table(("reason", "rows"), list(found["removed_by_reason"].items()), numbers=(1,))
     for title, key in (("By source", "by_source"), ("By task", "by_task"), ("By language", "by_language")):
         if any(one["a"] != one["b"] for one in found[key].values()):
             heading(title)
-            table(("", "a", "b", "change"), [(name, one["a"], one["b"], one["b"] - one["a"]) for name, one in found[key].items()], numbers=(1, 2, 3))
+            table(
+                ("", "a", "b", "change"),
+                [(name, one["a"], one["b"], one["b"] - one["a"]) for name, one in found[key].items()],
+                numbers=(1, 2, 3),
+            )
     for name in ("added", "removed"):
         if found["examples"][name]:
             heading(name)
@@ -335,7 +410,10 @@ def diff_page(found: dict[str, Any]) -> None:
 
 def export_page(found: dict[str, Any]) -> None:
     """What was written."""
-    say(f"wrote {found['rows_out']:,} of {found['rows_in']:,} rows to {found['out']} as {found['format']}", style="bold green")
+    say(
+        f"wrote {found['rows_out']:,} of {found['rows_in']:,} rows to {found['out']} as {found['format']}",
+        style="bold green",
+    )
     if found["dataset_info"]:
         say(f"LLaMA-Factory entry in {found['dataset_info']}")
     for reason, number in found["rejected"].items():

@@ -27,7 +27,8 @@ has passed `schemas.excerpt`; HTML is escaped where it is written. The keys, all
                     language_mismatch; a row may be found by several
     verdicts        {check: rows, …, clean: rows}: each row once, under the first check that found it; sums to `rows`
     duplicates      {exact: rows that repeat another, near: null until measured}
-    examples        {check or type of identifier: [{id, where "file:line", instruction, excerpt, because}]}
+    examples        {check or type of identifier: [{id, where "file:line", instruction, excerpt, because}]}; because:
+                    what was measured, or the reason's name; `{"kept": id}` for a row that repeats another
     repeated        {instructions: [{excerpt, rows}], openings: [{excerpt, rows}]}: the ten that are repeated most
     personal_data   {type: rows holding one}: a quick look by patterns, not a scan
     personal_data_rows  rows holding any of them but secrets
@@ -93,6 +94,8 @@ _NAMES_KEPT = 10_000
 _NAME_CHARS = 80
 _SEARCHED_CHARS = 20_000
 _OPENING_WORDS, _OPENING_CJK = 5, 8
+
+_NOTHING = pl.lit(None, dtype=pl.String)
 
 # Rough twins of schemas.excerpt.MASKS for a linear-time engine without look-around: edges are consumed instead. In the
 # order of MASKS, each applied to what the ones before it left.
@@ -191,6 +194,7 @@ class Profiler:
             self._narrow.append(pl.DataFrame(self._codes(frame, kind)))
             self._rows += frame.height
             return
+        frame = frame.rechunk()
         fields = _FIELDS[kind]
         reasons = {name: stage.reasons() for name, stage in self._checks.items()}
         because = {name: stage.because() for name, stage in self._checks.items()}
@@ -215,7 +219,7 @@ class Profiler:
         self._count_repeats(full, narrow)
         self._count_identifiers(full)
         for name in CHECKS:
-            self._show(name, full, narrow[name], because[name])
+            self._show(name, full, narrow[name], _said(reasons[name], because[name]))
         self._keep_summaries(full, kind)
 
         tokens = self._tokens(full, frame, kind, narrow)
@@ -330,7 +334,7 @@ class Profiler:
                 self._personal[name] += count
                 if name != "secret":
                     personal |= found.to_numpy()
-                self._show(name, left, found, {}, around=name)
+                self._show(name, left, found, around=name)
                 left = left.with_columns(
                     pl.when(found)
                     .then(texts.str.replace_all(pattern, " "))
@@ -340,16 +344,14 @@ class Profiler:
         self._personal_rows += int(personal.sum())
 
     def _show(
-        self, name: str, full: pl.DataFrame, found: pl.Series, because: Mapping[str, pl.Expr], around: str | None = None
+        self, name: str, full: pl.DataFrame, found: pl.Series, because: pl.Expr = _NOTHING, around: str | None = None
     ) -> None:
         """Keep examples of the rows of `full` where `found` (Boolean) holds, while there are fewer than wanted."""
         shown = self._examples.setdefault(name, [])
         missing = self._max_examples - len(shown)
-        if missing <= 0 or not found.any():
-            return
-        chosen = full.filter(found).head(missing)
-        said = pl.coalesce(*because.values()) if because else pl.lit(None, dtype=pl.String)
-        shown.extend(_examples(chosen, said, around))
+        if missing > 0 and found.any():
+            # Whole again, because polars 2.1 panics in pl.format where a column's first chunk is empty.
+            shown.extend(_examples(full.filter(found).head(missing).rechunk(), because, around))
 
     def _keep_summaries(self, full: pl.DataFrame, kind: str) -> None:
         summary = summarise(full, kind, self._duplicates, self._rows)
@@ -358,7 +360,7 @@ class Profiler:
         if missing > 0:
             seen = self._seen.before(summary["key"].hash(seed=len(kind)))
             places = np.flatnonzero(seen & summary["key"].is_not_null().to_numpy())[:missing].tolist()
-            examples = _examples(full[places], pl.lit(None, dtype=pl.String)) if places else []
+            examples = _examples(full[places]) if places else []
             self._duplicate_examples.extend(zip((self._rows + place for place in places), examples, strict=True))
 
     def _duplicate_rows(self) -> pl.DataFrame:
@@ -669,7 +671,7 @@ def _turn_texts(frame: pl.DataFrame, kind: str) -> pl.Series:
     return frame.select(texts=texts).to_series()
 
 
-def _examples(rows: pl.DataFrame, because: pl.Expr, around: str | None = None) -> list[dict[str, Any]]:
+def _examples(rows: pl.DataFrame, because: pl.Expr = _NOTHING, around: str | None = None) -> list[dict[str, Any]]:
     """What is shown of a few rows with their `field:` columns. `around`: show what is near such an identifier."""
     answer = pl.col("field:conversation") if around else pl.coalesce("field:answer", "field:conversation")
     shown = rows.select("id", "origin", instruction="field:instruction", answer=answer, because=because)
@@ -683,6 +685,13 @@ def _examples(rows: pl.DataFrame, because: pl.Expr, around: str | None = None) -
         }
         for row in shown.iter_rows(named=True)
     ]
+
+
+def _said(reasons: Mapping[str, pl.Expr], because: Mapping[str, pl.Expr]) -> pl.Expr:
+    """What a stage says of a row: what it found under the first of its reasons that holds, else that reason's name."""
+    first = pl.coalesce(pl.when(holds).then(pl.lit(reason)) for reason, holds in reasons.items())
+    found = [pl.when(first == reason).then(what.cast(pl.String)) for reason, what in because.items()]
+    return pl.coalesce(*found, first)
 
 
 def _near(text: str, identifier: str) -> str:

@@ -17,7 +17,9 @@ from schemas.excerpt import excerpt
 _REJECTED_EXAMPLES = 3
 
 
-def profile_paths(paths: Sequence[Path], reading: Reading, tokenizer: Path | None, report: Path | None) -> dict[str, Any]:
+def profile_paths(
+    paths: Sequence[Path], reading: Reading, tokenizer: Path | None, report: Path | None
+) -> dict[str, Any]:
     """The profile of any files, folders or datasets; written as an HTML page to `report` as well, if given."""
     reading = reading.checked()
     profiler = Profiler(tokenizer)
@@ -32,7 +34,7 @@ def profile_paths(paths: Sequence[Path], reading: Reading, tokenizer: Path | Non
     found = dict(
         profiler.result(
             formats=dict(told.formats),
-            size=told.bytes,
+            bytes=told.bytes,
             files=told.files,
             rejected=dict(told.rejected),
             rejected_examples=told.rejected_examples,

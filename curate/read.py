@@ -15,17 +15,23 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
-from curate.files import Block, Importer, InputFile, checked_encoding, detect_encoding
+from curate.columnar import Layout, ahead
+from curate.files import Block, Importer, InputFile, LineBlock, checked_encoding, detect_encoding
 from schemas.dataset import Reject, datasets_in, to_arrow
 from schemas.errors import Rejected, UserError
 from schemas.formats import FORMATS, Format, Plan, Read, find_format, plan_for, read_row
 from schemas.lookup import find, names
-from schemas.rows import columns, content_columns, content_digest, row_id
+from schemas.rows import columns, content_columns, content_digest, row_ids
 
 IMPORTERS = "curate.importers"
 
-IGNORED_NAMES = frozenset({"dataset_info.json", "dataset_dict.json", "state.json", "manifest.json", "croissant.json", "report.json"})
+IGNORED_NAMES = frozenset(
+    {"dataset_info.json", "dataset_dict.json", "state.json", "manifest.json", "croissant.json", "report.json"}
+)
 """Files that stand beside rows and hold none."""
+
+EXTRA_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS
+"""How `extra` is written: keys sorted, so that it does not depend on their order in the file."""
 
 _SAMPLE_ROWS = 200
 _FRAME_BYTES = 24 << 20
@@ -112,7 +118,11 @@ def find_files(paths: Sequence[Path], source: str | None, known: Iterable[str], 
             raise UserError(f"{path} is neither a file nor a folder", hint="name regular files or folders")
         for file in _below(path):
             relative = file.relative_to(path).as_posix()
-            if file.name not in IGNORED_NAMES and InputFile(file, "", "").suffix in known and file.resolve().is_relative_to(path.resolve()):
+            if (
+                file.name not in IGNORED_NAMES
+                and InputFile(file, "", "").suffix in known
+                and file.resolve().is_relative_to(path.resolve())
+            ):
                 files.append((file, path, name))
             else:
                 passed_over.append(relative)
@@ -144,7 +154,8 @@ def find_rows(paths: Sequence[Path], reading: Reading) -> Found:
     for path in paths:
         for dataset in datasets_in(path):
             raise UserError(
-                f"{dataset} is a dataset already", hint=f"clean it with `curate run`, or look at it with `curate show {dataset}`"
+                f"{dataset} is a dataset already",
+                hint=f"clean it with `curate run`, or look at it with `curate show {dataset}`",
             )
     found = find_files(paths, reading.source, importers(), reading.encoding)
     for file in found.files:
@@ -175,27 +186,50 @@ class _FileReader:
         self.plans: dict[tuple[Any, ...], Plan | None] = {}
 
     def pieces(self) -> Iterator[Piece]:
+        importer = importer_for(self.file)
+        lines = importer.line_blocks(self.file) if not self.reading.columns else None
+        if lines is not None:
+            yield from self._lines(lines)
+            return
         waiting: list[Block] = []
         sampled = 0
-        known = self.forced is not None
-        for block in importer_for(self.file).blocks(self.file):
+        for block in importer.blocks(self.file):
             if self.reading.columns:
                 block.rows = [self._renamed(row) for row in block.rows]
-            if known:
+            if self.usual is None:
+                waiting.append(block)
+                sampled += len(block.rows)
+                if sampled >= _SAMPLE_ROWS:
+                    yield from self._sampled(waiting)
+                    waiting, sampled = [], 0
+            else:
                 yield from self._block(block)
-                continue
-            waiting.append(block)
-            sampled += len(block.rows)
-            if sampled >= _SAMPLE_ROWS:
-                known = True
-                self.usual = usual_format(row for one in waiting for row in one.rows[:_SAMPLE_ROWS])
-                for one in waiting:
-                    yield from self._block(one)
-                waiting = []
-        if waiting:
-            self.usual = usual_format(row for one in waiting for row in one.rows)
-            for one in waiting:
-                yield from self._block(one)
+        yield from self._sampled(waiting)
+
+    def _sampled(self, waiting: list[Block]) -> Iterator[Piece]:
+        """The pieces of the first blocks, from which the file's usual format is seen."""
+        self.usual = self.usual or usual_format(row for one in waiting for row in one.rows[:_SAMPLE_ROWS])
+        for one in waiting:
+            yield from self._block(one)
+
+    def _lines(self, lines: Iterator[LineBlock]) -> Iterator[Piece]:
+        """The pieces of a file of JSON lines: by whole columns where every row of a block is plain, else line by line."""
+        layout: Layout | None = None
+        for block, parsed in ahead(lines, lambda: layout):
+            if parsed is not None and layout is not None:
+                frame = layout.frame(parsed, block.first_line, self.file, self.reading.task, self.repeats)
+                if frame is not None:
+                    formats = Counter({layout.plan.format.name: frame.height})
+                    yield Piece(self.file, layout.plan.format.kind, frame, [], formats, block.bytes_read)
+                    continue
+            rows = block.parse()
+            if self.usual is None:
+                yield from self._sampled([rows])
+            else:
+                yield from self._block(rows)
+            if rows.rows:
+                plan = self._plan(rows.rows[-1])
+                layout = Layout.of(plan, rows.rows[-1]) if plan is not None else None
 
     def _renamed(self, row: dict[str, Any]) -> dict[str, Any]:
         names = self.reading.columns
@@ -203,17 +237,27 @@ class _FileReader:
         return {names.get(key, key): value for key, value in row.items() if key in names or key not in taken}
 
     def _plan(self, row: dict[str, Any]) -> Plan | None:
-        signature = (*row, *map(type, row.values()))
-        if signature in self.plans and not _depends_on_values(row):
+        """How to read a row: looked up by its columns and their types, where these say it all."""
+        kinds = tuple(map(type, row.values()))
+        if list in kinds:  # lists of messages have dialects, which only a look inside tells
+            return self._planned(row)
+        signature = (*row, *kinds)
+        try:
             return self.plans[signature]
-        plan = plan_for(row, self.forced) or (plan_for(row, self.usual) if self.usual else None)
-        self.plans[signature] = plan
-        return plan
+        except KeyError:
+            plan = self.plans[signature] = self._planned(row)
+            return plan
+
+    def _planned(self, row: dict[str, Any]) -> Plan | None:
+        return plan_for(row, self.forced) or (plan_for(row, self.usual) if self.usual else None)
 
     def _block(self, block: Block) -> Iterator[Piece]:
         rejects = list(block.rejects)
         by_kind: dict[str, tuple[list[Read], list[int]]] = {}
         formats: Counter[str] = Counter()
+        previous: Plan | None = None
+        reads: list[Read] = []
+        lines: list[int] = []
         for line, row in zip(block.lines, block.rows, strict=True):
             try:
                 plan = self._plan(row)
@@ -223,14 +267,18 @@ class _FileReader:
             except Rejected as why:
                 rejects.append(Reject(self.file.name, line, why.reason, why.detail, _held(row)))
                 continue
-            reads, lines = by_kind.setdefault(plan.format.kind, ([], []))
+            if plan is not previous:
+                reads, lines = by_kind.setdefault(plan.format.kind, ([], []))
+                previous = plan
             reads.append(read)
             lines.append(line)
-            formats[plan.format.name] += 1
         for kind, (reads, lines) in by_kind.items():
+            formats.update([read.format.name for read in reads])
             frame, bad = assemble(kind, reads, lines, self.file, block.part, self.reading.task, self.repeats)
             for number, why in bad:
-                rejects.append(Reject(self.file.name, lines[number], why.reason, why.detail, str(reads[number].content)[:4000]))
+                rejects.append(
+                    Reject(self.file.name, lines[number], why.reason, why.detail, str(reads[number].content)[:4000])
+                )
                 formats[reads[number].format.name] -= 1
             yield Piece(self.file, kind, frame, [], formats, block.bytes_read)
             formats = Counter()
@@ -239,7 +287,11 @@ class _FileReader:
 
 
 def _held(row: Mapping[str, Any]) -> str:
-    return orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS).decode("utf-8", "replace") if _dumpable(row) else str(row)
+    return (
+        orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS).decode("utf-8", "replace")
+        if _dumpable(row)
+        else str(row)
+    )
 
 
 def _dumpable(row: Mapping[str, Any]) -> bool:
@@ -248,11 +300,6 @@ def _dumpable(row: Mapping[str, Any]) -> bool:
     except (TypeError, orjson.JSONEncodeError):
         return False
     return True
-
-
-def _depends_on_values(row: Mapping[str, Any]) -> bool:
-    """Whether two rows with the same columns and types may be in different formats: lists of messages have dialects."""
-    return any(type(value) is list for value in row.values())
 
 
 def usual_format(rows: Iterable[dict[str, Any]]) -> Format | None:
@@ -317,62 +364,92 @@ def assemble(
     for number, read in enumerate(reads):
         try:
             digest = content_digest(read.content, nulls=False)
-            extra = orjson.dumps(read.extra, default=str, option=orjson.OPT_NON_STR_KEYS).decode() if read.extra else None
+            extra = orjson.dumps(read.extra, default=str, option=EXTRA_OPTIONS).decode() if read.extra else None
         except (TypeError, orjson.JSONEncodeError) as error:
             said = str(error)
-            reason = "invalid_unicode" if "surrogate" in said else "number_too_large" if "nteger" in said else "not_json"
+            reason = (
+                "invalid_unicode" if "surrogate" in said else "number_too_large" if "nteger" in said else "not_json"
+            )
             bad.append((number, Rejected(reason, said)))
             continue
         digests.append(digest)
         extras.append(extra)
         good.append(read)
         places.append(number)
-    count = len(good)
-    occurrences = repeats.count(file.source, digests)
     owns = [read.own for read in good]
-    tasks = [own.get("task") or task for own in owns]
-    data: dict[str, pa.Array] = {
-        "id": pa.array([row_id(file.source, digest, n) for digest, n in zip(digests, occurrences, strict=True)], pa.large_string()),
-        "content_hash": pa.array([digest.hex() for digest in digests], pa.large_string()),
-        "copy": pa.array(np.zeros(count, dtype=np.int64)),
-        "external_id": _strings([own.get("id") for own in owns]),
-        "source": _same(file.source, count),
-        "task": _strings(tasks),
-        "lang": _strings([own.get("lang") for own in owns]),
-        "split": _strings([own.get("split") for own in owns]),
-        "origin": pa.StructArray.from_arrays(
-            [
-                _same(file.name, count),
-                pa.array([lines[place] for place in places], pa.int64()),
-                _strings([parts[place] for place in places]) if parts else _same(part, count),
-            ],
-            ["file", "line", "part"],
-        ),
-        "parents": pa.LargeListArray.from_arrays(np.zeros(count + 1, dtype=np.int64), pa.array([], pa.large_string())),
-        "extra": _strings(extras),
-    }
     types = columns(kind)
     contents = [read.content for read in good]
-    for name in content_columns(kind):
-        data[name] = column_array([content.get(name) for content in contents], types[name])
+    frame = frame_of(
+        kind,
+        file,
+        digests=digests,
+        repeats=repeats,
+        lines=[lines[place] for place in places],
+        parts=[parts[place] for place in places] if parts else part,
+        extras=extras,
+        external_ids=[own.get("id") for own in owns],
+        tasks=[own.get("task") or task for own in owns],
+        languages=[own.get("lang") for own in owns],
+        splits=[own.get("split") for own in owns],
+        content={
+            name: column_array([content.get(name) for content in contents], types[name])
+            for name in content_columns(kind)
+        },
+    )
+    return frame, bad
+
+
+def frame_of(
+    kind: str,
+    file: InputFile,
+    *,
+    digests: list[bytes],
+    repeats: Repeats,
+    lines: Sequence[int | None] | np.ndarray[Any, Any],
+    parts: Sequence[str | None] | str | None,
+    extras: list[str | None] | None,
+    external_ids: list[str | None] | None,
+    tasks: list[str | None] | str | None,
+    languages: list[str | None] | None,
+    splits: list[str | None] | None,
+    content: Mapping[str, pa.Array],
+) -> pl.DataFrame:
+    """A frame of a kind's canonical columns from its parts, each as long as `digests`; one value stands for every row."""
+    count = len(digests)
+    data: dict[str, pa.Array] = {
+        "id": pa.array(row_ids(file.source, digests, repeats.count(file.source, digests)), pa.large_string()),
+        "content_hash": pa.array([digest.hex() for digest in digests], pa.large_string()),
+        "copy": pa.array(np.zeros(count, dtype=np.int64)),
+        "external_id": _strings(external_ids, count),
+        "source": _strings(file.source, count),
+        "task": _strings(tasks, count),
+        "lang": _strings(languages, count),
+        "split": _strings(splits, count),
+        "origin": pa.StructArray.from_arrays(
+            [_strings(file.name, count), pa.array(lines, pa.int64()), _strings(parts, count)], ["file", "line", "part"]
+        ),
+        "parents": pa.LargeListArray.from_arrays(np.zeros(count + 1, dtype=np.int64), pa.array([], pa.large_string())),
+        "extra": _strings(extras, count),
+        **content,
+    }
     frame = pl.from_arrow(pa.table(data))
     assert isinstance(frame, pl.DataFrame)
-    return frame.select(pl.col(name).cast(dtype) for name, dtype in types.items()), bad
+    return frame.select(pl.col(name).cast(dtype) for name, dtype in columns(kind).items())
 
 
-def _strings(values: list[str | None]) -> pa.Array:
+def _strings(values: Sequence[str | None] | str | None, count: int) -> pa.Array:
+    if values is None or isinstance(values, str):
+        return pa.repeat(pa.scalar(values, pa.large_string()), count)
     return pa.array(values, pa.large_string())
-
-
-def _same(value: str | None, count: int) -> pa.Array:
-    return pa.repeat(pa.scalar(value, pa.large_string()), count)
 
 
 def column_array(values: list[Any], dtype: pl.DataType) -> pa.Array:
     """Python values as an Arrow array of a canonical column's type; lists and structs are laid out flat first, which is
     several times faster than letting Arrow walk them."""
     if isinstance(dtype, pl.List):
-        lengths = np.fromiter((0 if value is None else len(value) for value in values), dtype=np.int64, count=len(values))
+        lengths = np.fromiter(
+            (0 if value is None else len(value) for value in values), dtype=np.int64, count=len(values)
+        )
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         flat = [item for value in values if value for item in value]
         inner = dtype.inner

@@ -75,7 +75,9 @@ def _identity(use: str, step: Step) -> dict[str, Any]:
 
 def input_settings(stage: type[Stage]) -> list[str]:
     """Names of the settings that name a dataset or file to read."""
-    return [name for name, field in stage.model_fields.items() if any(isinstance(one, _IsInput) for one in field.metadata)]
+    return [
+        name for name, field in stage.model_fields.items() if any(isinstance(one, _IsInput) for one in field.metadata)
+    ]
 
 
 def content_of(path: Path) -> str:
@@ -102,7 +104,11 @@ def load_recipe(name: str, overrides: Mapping[str, str] | None = None, inputs: S
     errors = list(document.errors)
     value = document.value
     if not isinstance(value, dict):
-        raise document.error((), "a recipe has the keys name, inputs and stages", f"see {RECIPES.name}/ for examples, or `curate recipes`")
+        raise document.error(
+            (),
+            "a recipe has the keys name, inputs and stages",
+            f"see {RECIPES.name}/ for examples, or `curate recipes`",
+        )
     for key in value:
         if key not in _KEYS:
             errors.append(document.error((str(key),), f"there is no key {key!r}", nearest(str(key), _KEYS)))
@@ -153,9 +159,15 @@ def _override(found: list[_Entry], overrides: Mapping[str, str], document: Docum
     for key, text in overrides.items():
         parts = key.split(".")
         if len(parts) != 3 or parts[0] != "stages":
-            errors.append(RecipeError(f"--set {key}: not a setting of a stage", hint="for example --set stages.length.min_chars=80"))
+            errors.append(
+                RecipeError(
+                    f"--set {key}: not a setting of a stage", hint="for example --set stages.length.min_chars=80"
+                )
+            )
         elif parts[1] not in by_name:
-            errors.append(RecipeError(f"--set {key}: the recipe has no stage {parts[1]!r}", hint=nearest(parts[1], by_name)))
+            errors.append(
+                RecipeError(f"--set {key}: the recipe has no stage {parts[1]!r}", hint=nearest(parts[1], by_name))
+            )
         else:
             try:
                 by_name[parts[1]].settings[parts[2]] = yaml.safe_load(text)
@@ -183,7 +195,9 @@ def _steps(found: list[_Entry], document: Document, errors: list[RecipeError]) -
 
 def _inputs(value: Any, document: Document, errors: list[RecipeError]) -> list[Path]:
     if value is None:
-        errors.append(document.error((), "the recipe names no inputs", "add `inputs: [DATASET]`, or give --input DATASET"))
+        errors.append(
+            document.error((), "the recipe names no inputs", "add `inputs: [DATASET]`, or give --input DATASET")
+        )
         return []
     if isinstance(value, str):
         value = [value]
@@ -199,7 +213,9 @@ def _missing_inputs(paths: Sequence[Path], steps: list[Step], document: Document
         try:
             open_dataset(path)
         except UserError as error:
-            errors.append(RecipeError(error.message, hint=error.hint, file=document.name, line=document.line(("inputs",))))
+            errors.append(
+                RecipeError(error.message, hint=error.hint, file=document.name, line=document.line(("inputs",)))
+            )
     for step in steps:
         for name in input_settings(type(step.stage)):
             value = getattr(step.stage, name)
@@ -208,7 +224,9 @@ def _missing_inputs(paths: Sequence[Path], steps: list[Step], document: Document
             try:
                 content_of(Path(value))
             except UserError as error:
-                errors.append(RecipeError(f"stages.{step.name}.{name}: {error.message}", hint=error.hint, file=document.name))
+                errors.append(
+                    RecipeError(f"stages.{step.name}.{name}: {error.message}", hint=error.hint, file=document.name)
+                )
     return errors
 
 
@@ -234,7 +252,9 @@ def describe_settings(cls: type[BaseModel]) -> list[dict[str, Any]]:
         {
             "name": name,
             "type": _type_name(field.annotation),
-            "default": None if field.default is pydantic_core.PydanticUndefined else field.get_default(call_default_factory=True),
+            "default": None
+            if field.default is pydantic_core.PydanticUndefined
+            else field.get_default(call_default_factory=True),
             "required": field.is_required(),
             "choices": allowed(field.annotation),
             "description": field.description or "",
@@ -247,7 +267,9 @@ def _type_name(annotation: Any) -> str:
     if typing.get_origin(annotation) is typing.Literal:
         return "one of " + ", ".join(allowed(annotation))
     if inspect.isclass(annotation) and typing.get_origin(annotation) is None:
-        return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}.get(annotation.__name__, annotation.__name__)
+        return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}.get(
+            annotation.__name__, annotation.__name__
+        )
     return str(annotation).replace("typing.", "").replace(" | None", " or nothing")
 
 
@@ -256,7 +278,15 @@ def describe_stages(name: str | None = None) -> list[dict[str, Any]]:
     found = []
     for one in [name] if name else names(STAGES):
         cls = find(STAGES, one, Stage)  # type: ignore[type-abstract]
-        kind = "filter" if issubclass(cls, Filter) else "edit" if issubclass(cls, Edit) else "compare" if issubclass(cls, Compare) else "stage"
+        kind = (
+            "filter"
+            if issubclass(cls, Filter)
+            else "edit"
+            if issubclass(cls, Edit)
+            else "compare"
+            if issubclass(cls, Compare)
+            else "stage"
+        )
         reasons = sorted({example.reason for example in cls.examples if example.reason})
         found.append(
             {
@@ -290,7 +320,12 @@ def describe_collectors() -> list[dict[str, Any]]:
         cls = find("curate.collectors", name, Collector)  # type: ignore[type-abstract]
         doc = (inspect.getdoc(cls) or "").strip().splitlines()
         found.append(
-            {"name": name, "description": doc[0] if doc else "", "files": list(cls.suffixes()), "settings": describe_settings(cls)}
+            {
+                "name": name,
+                "description": doc[0] if doc else "",
+                "files": list(cls.suffixes()),
+                "settings": describe_settings(cls),
+            }
         )
     return found
 
@@ -301,5 +336,7 @@ def shipped_recipes() -> list[dict[str, Any]]:
     for path in sorted(RECIPES.glob("*.yaml")):
         value = read_document(path).value
         used = [entry["use"] if isinstance(entry, dict) else entry for entry in value["stages"]]
-        found.append({"name": path.stem, "description": value.get("description", ""), "path": str(path), "stages": used})
+        found.append(
+            {"name": path.stem, "description": value.get("description", ""), "path": str(path), "stages": used}
+        )
     return found

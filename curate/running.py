@@ -48,7 +48,9 @@ def plan(recipe: Recipe, out: Path) -> dict[str, Any]:
     return {
         "recipe": recipe.filled(),
         "kind": inputs[0].kind,
-        "inputs": [{"path": str(one.folder), "rows": one.rows, "fingerprint": one.manifest.fingerprint} for one in inputs],
+        "inputs": [
+            {"path": str(one.folder), "rows": one.rows, "fingerprint": one.manifest.fingerprint} for one in inputs
+        ],
         "rows_in": sum(one.rows for one in inputs),
         "fingerprint": mark,
         "dataset": str(out),
@@ -71,7 +73,9 @@ def run_recipe(recipe: Recipe, out: Path, *, replace: bool = False) -> Made:
     mark = recipe_fingerprint(recipe, inputs)
     for one in inputs:
         if one.folder.resolve() == out.resolve():
-            raise UserError(f"{out} is an input of this run", hint="choose another --out: a run never changes a dataset")
+            raise UserError(
+                f"{out} is an input of this run", hint="choose another --out: a run never changes a dataset"
+            )
     try:
         with run_into(out, mark, replace=replace) as run:
             _carry_out(recipe, inputs, run, mark)
@@ -85,7 +89,9 @@ def _opened(recipe: Recipe) -> list[Dataset]:
     inputs = [open_dataset(path) for path in recipe.inputs]
     kinds = sorted({one.kind for one in inputs})
     if len(kinds) > 1:
-        raise UserError(f"the inputs hold different kinds of rows: {', '.join(kinds)}", hint="run the recipe on each kind by itself")
+        raise UserError(
+            f"the inputs hold different kinds of rows: {', '.join(kinds)}", hint="run the recipe on each kind by itself"
+        )
     return inputs
 
 
@@ -95,7 +101,8 @@ def _sources(inputs: Sequence[Dataset]) -> dict[str, Source]:
         for name, source in one.manifest.sources.items():
             if found.setdefault(name, source) != source:
                 raise UserError(
-                    f"two inputs describe the source {name!r} differently", hint="import one of them again with another --source"
+                    f"two inputs describe the source {name!r} differently",
+                    hint="import one of them again with another --source",
                 )
     return found
 
@@ -142,7 +149,9 @@ def _carry_out(recipe: Recipe, inputs: Sequence[Dataset], run: Run, mark: str) -
         "name": recipe.name,
         "fingerprint": mark,
         "sources": {name: source for name, source in _sources(inputs).items() if name in writer.data.by_source},
-        "inputs": [InputFile(path=str(one.folder), fingerprint=one.manifest.fingerprint, rows=one.rows) for one in inputs],
+        "inputs": [
+            InputFile(path=str(one.folder), fingerprint=one.manifest.fingerprint, rows=one.rows) for one in inputs
+        ],
         "recipe": recipe.filled(),
         "steps": steps,
         "chain": [link for one in inputs for link in (*one.manifest.chain, _link(one.manifest))],
@@ -225,5 +234,7 @@ def _alarms(inputs: Sequence[Dataset], writer: DatasetWriter) -> list[dict[str, 
                 )
             )
     if writer.data.rows == 0 and not findings:
-        findings.append(finding("no_rows_left", "high", 0, "every row was dropped", "relax the stages that dropped them"))
+        findings.append(
+            finding("no_rows_left", "high", 0, "every row was dropped", "relax the stages that dropped them")
+        )
     return findings

@@ -16,7 +16,21 @@ from pydantic import Field as Setting
 
 from schemas.chat import FIELDS, Field
 
-__all__ = ["FIELD_PREFIX", "Compare", "Edit", "Example", "Fetch", "Field", "Filter", "Input", "Setting", "Stage", "drop", "edit", "keep"]
+__all__ = [
+    "FIELD_PREFIX",
+    "Compare",
+    "Edit",
+    "Example",
+    "Fetch",
+    "Field",
+    "Filter",
+    "Input",
+    "Setting",
+    "Stage",
+    "drop",
+    "edit",
+    "keep",
+]
 
 FIELD_PREFIX = "field:"
 """Prefix of the columns that the engine fills with a row's texts while a stage looks at them."""

@@ -14,7 +14,13 @@ from schemas.rows import columns
 CARD = "README.md"
 CROISSANT = "croissant.json"
 
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
 _WHAT = {
     "chat": "conversations to fine-tune on",
     "candidates": "prompts with several answers",
@@ -64,7 +70,7 @@ def card(manifest: Manifest, languages: list[str]) -> str:
             lines.append(f"| {' | '.join(_inline(cell) for cell in told)} | {manifest.rows_by_source.get(name, 0):,} |")
         lines.append("")
     lines += [
-        "Read it with `datasets.load_dataset(path)`, `polars.read_parquet(f\"{path}/data\")` or DuckDB.",
+        'Read it with `datasets.load_dataset(path)`, `polars.read_parquet(f"{path}/data")` or DuckDB.',
         "`manifest.json` holds every count, hash and setting; `dropped/` and `rejected.jsonl` hold what was left out and why.",
         "",
     ]
@@ -72,8 +78,7 @@ def card(manifest: Manifest, languages: list[str]) -> str:
 
 
 _HUB_LICENCES = frozenset(
-    "apache-2.0 mit cc0-1.0 cc-by-4.0 cc-by-sa-4.0 cc-by-nc-4.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 odc-by odbl openrail bsd-3-clause "
-    "bsd-2-clause gpl-3.0 lgpl-3.0 agpl-3.0 mpl-2.0 unlicense pddl".split()
+    ["apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "odc-by", "odbl", "openrail", "bsd-3-clause", "bsd-2-clause", "gpl-3.0", "lgpl-3.0", "agpl-3.0", "mpl-2.0", "unlicense", "pddl"]
 )
 
 

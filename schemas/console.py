@@ -62,7 +62,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: 
     for number, name in enumerate(columns):
         drawn.add_column(name, justify="right" if number in set(numbers) else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(count(cell) if isinstance(cell, (int, float)) and not isinstance(cell, bool) else str(cell)) for cell in row))
+        drawn.add_row(
+            *(
+                Text(count(cell) if isinstance(cell, (int, float)) and not isinstance(cell, bool) else str(cell))
+                for cell in row
+            )
+        )
     console.print(drawn)
 
 
@@ -189,7 +194,10 @@ def guarded(command: Callable[[], Any]) -> None:
         sys.exit(0)
     except OSError as error:
         if error.errno in (28, 122):
-            fail(UserError(f"the disk is full: {error}", hint="free some space and run the same command again"), as_json=as_json)
+            fail(
+                UserError(f"the disk is full: {error}", hint="free some space and run the same command again"),
+                as_json=as_json,
+            )
         if isinstance(error, PermissionError):
             fail(UserError(f"not allowed: {error}", hint="check who owns the file or folder"), as_json=as_json)
         raise

@@ -1,11 +1,11 @@
 """The only reader and writer of dataset folders.
 
-    NAME/manifest.json          written last: if it is there, the dataset is whole
-         data/00000.parquet     the rows: zstd, page checksums, canonical columns; the only Parquet in the folder
-         dropped/00000.arrow    rows that stages marked, with `stage`, `reason`, `because`; Arrow IPC on purpose, so that a
-                                stray **/*.parquet never reads them back in
-         rejected.jsonl         input that never became a row
-         README.md croissant.json report.html report.json
+NAME/manifest.json          written last: if it is there, the dataset is whole
+     data/00000.parquet     the rows: zstd, page checksums, canonical columns; the only Parquet in the folder
+     dropped/00000.arrow    rows that stages marked, with `stage`, `reason`, `because`; Arrow IPC on purpose, so that a
+                            stray **/*.parquet never reads them back in
+     rejected.jsonl         input that never became a row
+     README.md croissant.json report.html report.json
 """
 
 from __future__ import annotations
@@ -273,7 +273,8 @@ class Dataset:
                 yield from read_arrow(self.folder / shard.path)
             except (OSError, pa.ArrowException) as error:
                 raise DatasetError(
-                    f"{self.folder / shard.path} cannot be read: {error}", hint="run `curate verify` to see what is damaged"
+                    f"{self.folder / shard.path} cannot be read: {error}",
+                    hint="run `curate verify` to see what is damaged",
                 ) from error
 
     def rejected(self) -> Iterator[dict[str, Any]]:
@@ -307,7 +308,9 @@ def open_dataset(path: Path) -> Dataset:
         inside = datasets_in(path)
         if inside:
             listed = ", ".join(str(one) for one in inside)
-            raise DatasetError(f"{path} holds several datasets, one for each kind of row", hint=f"name one of: {listed}")
+            raise DatasetError(
+                f"{path} holds several datasets, one for each kind of row", hint=f"name one of: {listed}"
+            )
         raise DatasetError(
             f"{path} has no {MANIFEST}, so it is no dataset, or the run that wrote it did not finish",
             hint=f"import files with `curate import {path} --out DIR`, or run the command that wrote it again",
@@ -472,7 +475,8 @@ def _report_of(manifest: Manifest, writer: DatasetWriter) -> dict[str, Any]:
         "steps": [step.model_dump() for step in manifest.steps],
         "rejected_examples": [one for examples in writer.rejects.examples.values() for one in examples],
         "sources": [
-            source.model_dump() | {"rows": manifest.rows_by_source.get(name, 0)} for name, source in manifest.sources.items()
+            source.model_dump() | {"rows": manifest.rows_by_source.get(name, 0)}
+            for name, source in manifest.sources.items()
         ],
         "inputs": [one.model_dump() for one in manifest.inputs],
         "languages": {code or "?": rows for code, rows in writer.data.by_language.most_common()},
@@ -508,7 +512,11 @@ def problems(folder: Path) -> Iterator[tuple[str, str, str]]:
     known = {shard.path for shard in (*manifest.shards, *manifest.dropped, *manifest.rejected)}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in known and (name.startswith((f"{DATA}/", f"{DROPPED}/")) or path.suffix == ".parquet"):
+        if (
+            path.is_file()
+            and name not in known
+            and (name.startswith((f"{DATA}/", f"{DROPPED}/")) or path.suffix == ".parquet")
+        ):
             yield "unknown_file", name, "no such file in the manifest; readers of data/*.parquet would take it for rows"
     if whole:
         yield from _row_problems(dataset)
@@ -539,7 +547,15 @@ def _row_problems(dataset: Dataset) -> Iterator[tuple[str, str, str]]:
     for frame in dataset.dropped():
         found.update(dict(frame["reason"].value_counts().iter_rows()))
     if found != Counter(manifest.counts.dropped):
-        yield "wrong_count", DROPPED, f"dropped rows by reason: {dict(found)}, the manifest says {manifest.counts.dropped}"
+        yield (
+            "wrong_count",
+            DROPPED,
+            f"dropped rows by reason: {dict(found)}, the manifest says {manifest.counts.dropped}",
+        )
     refused = Counter(record["reason"] for record in dataset.rejected())
     if refused != Counter(manifest.counts.rejected):
-        yield "wrong_count", REJECTED, f"rejected by reason: {dict(refused)}, the manifest says {manifest.counts.rejected}"
+        yield (
+            "wrong_count",
+            REJECTED,
+            f"rejected by reason: {dict(refused)}, the manifest says {manifest.counts.rejected}",
+        )

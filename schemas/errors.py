@@ -1,10 +1,10 @@
 """What can go wrong because of input, drawn as a tree.
 
-    UserError            a person's mistake: shown as a sentence with a hint, exit status 2, never a traceback
-    ├── RecipeError      a recipe or --set names something that does not exist or cannot be
-    ├── DatasetError     a folder is not a whole dataset, or not the one that was expected
-    └── UserErrors       several of the above, reported at once
-    Rejected             one row, line or file cannot become a row: goes to rejected.jsonl, never stops a run
+UserError            a person's mistake: shown as a sentence with a hint, exit status 2, never a traceback
+├── RecipeError      a recipe or --set names something that does not exist or cannot be
+├── DatasetError     a folder is not a whole dataset, or not the one that was expected
+└── UserErrors       several of the above, reported at once
+Rejected             one row, line or file cannot become a row: goes to rejected.jsonl, never stops a run
 """
 
 from __future__ import annotations

@@ -92,7 +92,20 @@ def _single(turns: list[Turn], role: str, form: str, name: str) -> str:
 
 
 _INSTRUCTION = ("question", "query", "prompt", "问题", "指令", "提问", "用户问题", "user", "q")
-_ANSWER = ("answer", "response", "completion", "回答", "答案", "回复", "输出", "answers", "reply", "target", "assistant", "a")
+_ANSWER = (
+    "answer",
+    "response",
+    "completion",
+    "回答",
+    "答案",
+    "回复",
+    "输出",
+    "answers",
+    "reply",
+    "target",
+    "assistant",
+    "a",
+)
 _TOOLS = ("functions",)
 
 
@@ -146,7 +159,9 @@ def _alpaca_prompt(values: Values, notes: dict[str, Any]) -> tuple[list[Turn], s
     history = values.get("history")
     if history:
         if not isinstance(history, list):
-            raise Rejected("wrong_type", f"history must be a list of question and answer pairs, found {type_name(history)}")
+            raise Rejected(
+                "wrong_type", f"history must be a list of question and answer pairs, found {type_name(history)}"
+            )
         for number, pair in enumerate(history):
             if not isinstance(pair, list) or len(pair) != 2:
                 raise Rejected("wrong_type", f"history[{number}] must be a question and an answer")
@@ -313,7 +328,9 @@ class Pairs(Format):
         messages = list(content["messages"])
         if messages and messages[0]["role"] == "system":
             out["system"] = plain(messages.pop(0), self.name)
-        if len(messages) % 2 or any(turn["role"] != ("user", "assistant")[number % 2] for number, turn in enumerate(messages)):
+        if len(messages) % 2 or any(
+            turn["role"] != ("user", "assistant")[number % 2] for number, turn in enumerate(messages)
+        ):
             raise Rejected("not_expressible", "pairs alternate between human and assistant")
         said = [plain(turn, self.name) for turn in messages]
         pairs = [{"human": said[number], "assistant": said[number + 1]} for number in range(0, len(said), 2)]
@@ -405,7 +422,11 @@ def _verdict(value: Any) -> bool:
 
 
 def _verdict_like(value: Any) -> bool:
-    return value is None or isinstance(value, bool) or (isinstance(value, str) and value.strip().lower() in ("true", "false"))
+    return (
+        value is None
+        or isinstance(value, bool)
+        or (isinstance(value, str) and value.strip().lower() in ("true", "false"))
+    )
 
 
 class KTO(Format):
@@ -418,7 +439,11 @@ class KTO(Format):
     required = ("prompt", "completion", "label")
 
     def fits(self, values: Values) -> bool:
-        return _is(values["prompt"], str) and _is(values["completion"], str) and (_verdict_like(values["label"]) or values["label"] in (0, 1))
+        return (
+            _is(values["prompt"], str)
+            and _is(values["completion"], str)
+            and (_verdict_like(values["label"]) or values["label"] in (0, 1))
+        )
 
     def read(self, values: Values, notes: dict[str, Any]) -> Content:
         return PromptCompletionText().read(values, notes) | {"verdict": _verdict(values.get("label"))}
@@ -550,7 +575,9 @@ class PreferenceFormat(Format):
         return _pair(values, prompt, chosen, rejected)
 
     def write(self, content: Values, notes: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: [write_message(turn) for turn in content[key]] for key in ("prompt", "chosen", "rejected")} | _beside(content)
+        return {
+            key: [write_message(turn) for turn in content[key]] for key in ("prompt", "chosen", "rejected")
+        } | _beside(content)
 
 
 class PreferenceText(Format):
@@ -628,7 +655,9 @@ class PreferenceImplicit(Format):
 
     def write(self, content: Values, notes: Mapping[str, Any]) -> dict[str, Any]:
         prompt = list(content["prompt"])
-        return {key: [write_message(turn) for turn in [*prompt, *content[key]]] for key in self.required} | _beside(content)
+        return {key: [write_message(turn) for turn in [*prompt, *content[key]]] for key in self.required} | _beside(
+            content
+        )
 
 
 _HH_TURNS = {"\n\nHuman:": "user", "\n\nAssistant:": "assistant"}
@@ -671,7 +700,8 @@ def _hh_turns(text: str, name: str) -> list[Turn]:
     if len(pieces) < 3 or pieces[0].strip():
         raise Rejected("no_prompt", f"{name} has no Human: and Assistant: turns, and the row has no prompt")
     return [
-        {"role": _HH_TURNS[pieces[number]], "content": pieces[number + 1].removeprefix(" ")} for number in range(1, len(pieces) - 1, 2)
+        {"role": _HH_TURNS[pieces[number]], "content": pieces[number + 1].removeprefix(" ")}
+        for number in range(1, len(pieces) - 1, 2)
     ]
 
 
@@ -729,7 +759,12 @@ class RejectedResponse(Format):
     name = "rejected_response"
     kind = "preference"
     description = "messages ending in the better answer, and rejected_response (ms-swift)"
-    fields: ClassVar = {"messages": ("conversations",), "rejected_response": ("rejected_messages",), "system": (), **_PAIR_FIELDS}
+    fields: ClassVar = {
+        "messages": ("conversations",),
+        "rejected_response": ("rejected_messages",),
+        "system": (),
+        **_PAIR_FIELDS,
+    }
     required = ("messages", "rejected_response")
 
     def fits(self, values: Values) -> bool:
@@ -759,7 +794,11 @@ class RejectedResponse(Format):
         if notes.get("system") and messages[0]["role"] == "system":
             out["system"] = plain(messages.pop(0), self.name)
         refused = _single(list(content["rejected"]), "assistant", self.name, "rejected_response")
-        return {"messages": [write_message(turn) for turn in messages], "rejected_response": refused} | out | _beside(content)
+        return (
+            {"messages": [write_message(turn) for turn in messages], "rejected_response": refused}
+            | out
+            | _beside(content)
+        )
 
 
 class OpenAIPreference(Format):
@@ -777,7 +816,9 @@ class OpenAIPreference(Format):
     def read(self, values: Values, notes: dict[str, Any]) -> Content:
         given = values.get("input")
         if not isinstance(given, dict):
-            raise Rejected("wrong_type" if given is not None else "missing_field", "input must be an object with messages")
+            raise Rejected(
+                "wrong_type" if given is not None else "missing_field", "input must be an object with messages"
+            )
         rest = {key: value for key, value in given.items() if key not in ("messages", "tools")}
         if rest:
             notes["input"] = rest
@@ -816,7 +857,12 @@ class Ranked(Format):
 
     def fits(self, values: Values) -> bool:
         answers = values["answers"]
-        return isinstance(answers, list) and bool(answers) and isinstance(answers[0], (str, dict)) and _is(values["prompt"], str, list)
+        return (
+            isinstance(answers, list)
+            and bool(answers)
+            and isinstance(answers[0], (str, dict))
+            and _is(values["prompt"], str, list)
+        )
 
     def read(self, values: Values, notes: dict[str, Any]) -> Content:
         prompt = _turns(values.get("prompt"), "prompt", "user")
@@ -893,7 +939,12 @@ def _beside_answer(values: Values, key: str, number: int, *types: type) -> Any:
     column = values.get(key)
     if column is None:
         return None
-    if not isinstance(column, list) or number >= len(column) or not _is(column[number], *types) or isinstance(column[number], bool):
+    if (
+        not isinstance(column, list)
+        or number >= len(column)
+        or not _is(column[number], *types)
+        or isinstance(column[number], bool)
+    ):
         raise Rejected("wrong_type", f"{key} must hold one value for each answer")
     return column[number]
 
@@ -949,7 +1000,9 @@ FORMATS: dict[str, Format] = {
 """Every format by name, in the order in which they are tried."""
 
 
-_SPEAKERS = frozenset({"role", "sender", "from", "speaker", "session", "session_id", "conversation_id", "发送者", "角色", "会话id"})
+_SPEAKERS = frozenset(
+    {"role", "sender", "from", "speaker", "session", "session_id", "conversation_id", "发送者", "角色", "会话id"}
+)
 """Columns that tell one message of a chat log from a plain text."""
 
 
@@ -975,7 +1028,7 @@ class Plan:
         return f"columns {', '.join(named)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Read:
     """One row as read: its content columns without nulls, its own keys, and everything else."""
 
@@ -990,7 +1043,9 @@ def places(form: Format, row: Mapping[str, Any]) -> dict[str, str]:
     lower = {key.strip().lower(): key for key in reversed(list(row)) if isinstance(key, str)}
     found: dict[str, str] = {}
     for name, aliases in form.fields.items():
-        key = next((lower[alias] for alias in (name, *aliases) if alias in lower and lower[alias] not in found.values()), None)
+        key = next(
+            (lower[alias] for alias in (name, *aliases) if alias in lower and lower[alias] not in found.values()), None
+        )
         if key is not None:
             found[name] = key
     return found
@@ -1018,10 +1073,13 @@ def plan_for(row: Mapping[str, Any], form: Format | None = None) -> Plan | None:
 def read_row(row: Mapping[str, Any], plan: Plan) -> Read:
     """Read one raw row. Raises Rejected with a reason."""
     notes: dict[str, Any] = {}
-    values = {name: row[key] for name, key in plan.places}
-    content = plan.format.read(values, notes)
-    own: dict[str, str] = {}
+    content = plan.format.read({name: row[key] for name, key in plan.places}, notes)
     extra = {key: row[key] for key in plan.rest} if plan.rest else {}
+    if not plan.own:
+        if notes:
+            extra[NOTES] = notes
+        return Read(plan.format, content, {}, extra)
+    own: dict[str, str] = {}
     for name, key in plan.own:
         value = row[key]
         if type(value) is str:
@@ -1045,7 +1103,12 @@ def write_row(row: Mapping[str, Any], form: Format, *, extras: bool = True) -> d
     notes = extra.pop(NOTES, None) or {}
     out = form.write(row, notes)
     if extras:
-        own = {"id": notes.get("id", row.get("external_id")), "task": row.get("task"), "lang": row.get("lang"), "split": row.get("split")}
+        own = {
+            "id": notes.get("id", row.get("external_id")),
+            "task": row.get("task"),
+            "lang": row.get("lang"),
+            "split": row.get("split"),
+        }
         for key, value in [*own.items(), *extra.items()]:
             if value is not None and key not in out:
                 out[key] = value

@@ -48,10 +48,12 @@ def _from_file(path: Path, kind: type[T]) -> type[T]:
         sys.modules[name] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:  # noqa: BLE001 - whatever a user's file does wrong is the user's to mend
+        except Exception as error:
             del sys.modules[name]
             raise UserError(
-                f"{path} cannot be loaded: {type(error).__name__}: {error}", hint="run it with python to see where", file=str(path)
+                f"{path} cannot be loaded: {type(error).__name__}: {error}",
+                hint="run it with python to see where",
+                file=str(path),
             ) from error
     return _only_class(sys.modules[name], kind, str(path))
 

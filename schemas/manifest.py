@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any
 
+import numpy as np
 import orjson
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -95,14 +96,17 @@ class Manifest(BaseModel):
     counts: Counts
     shards: list[Shard]
     dropped: list[Shard] = Field(default_factory=list, description="files of dropped rows")
-    rejected: list[Shard] = Field(default_factory=list, description="the rejected.jsonl file, if any input was rejected")
+    rejected: list[Shard] = Field(
+        default_factory=list, description="the rejected.jsonl file, if any input was rejected"
+    )
     sources: dict[str, Source] = Field(default_factory=dict)
     rows_by_source: dict[str, int] = Field(default_factory=dict)
     inputs: list[InputFile] = Field(default_factory=list)
     recipe: dict[str, Any] = Field(default_factory=dict, description="the settings, defaults written out")
     steps: list[StepCount] = Field(default_factory=list)
     chain: list[dict[str, Any]] = Field(
-        default_factory=list, description="manifests of the inputs that are datasets, without their shards, oldest first"
+        default_factory=list,
+        description="manifests of the inputs that are datasets, without their shards, oldest first",
     )
     findings: list[dict[str, Any]] = Field(default_factory=list)
     versions: dict[str, str] = Field(default_factory=dict, description="library versions")
@@ -138,9 +142,12 @@ def rows_digest(frame: pl.DataFrame) -> int:
     ]
     # A unit separator after each part's length keeps two rows from looking alike by moving text between columns.
     told_apart = [pl.concat_str(part.str.len_bytes().cast(pl.String), pl.lit("\x1f"), part) for part in parts]
-    lines = frame.select(pl.concat_str(told_apart, separator="\x1e")).to_series()
+    lines = frame.select(pl.concat_str(told_apart, separator="\x1e").cast(pl.Binary)).to_series().to_list()
     blake2b = hashlib.blake2b
-    total = sum(int.from_bytes(blake2b(line.encode(), digest_size=32).digest(), "big") for line in lines)
+    digests = b"".join([blake2b(line, digest_size=32).digest() for line in lines])
+    # Each digest as eight 32-bit limbs; the sums of limbs fit into 64 bits for four thousand million rows.
+    limbs = np.frombuffer(digests, dtype="<u4").reshape(-1, 8).sum(axis=0, dtype=np.uint64)
+    total = sum(int(limb) << (32 * place) for place, limb in enumerate(limbs))
     return total % (1 << DIGEST_BITS)
 
 

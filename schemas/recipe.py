@@ -47,7 +47,9 @@ class Document:
                 line=mark.line + 1 if mark else None,
             ) from None
         except (yaml.YAMLError, ValueError) as error:
-            raise RecipeError(f"{name} is not valid YAML: {error}", hint="use plain text, lists and key: value", file=name) from None
+            raise RecipeError(
+                f"{name} is not valid YAML: {error}", hint="use plain text, lists and key: value", file=name
+            ) from None
 
     def _note_lines(self, node: yaml.Node, path: Path_) -> None:
         self.lines[path] = node.start_mark.line + 1
@@ -57,7 +59,9 @@ class Document:
                 name = str(key.value)
                 if name in seen:
                     line = key.start_mark.line + 1
-                    self.errors.append(RecipeError(f"{name!r} is set twice", hint="remove one of them", file=self.name, line=line))
+                    self.errors.append(
+                        RecipeError(f"{name!r} is set twice", hint="remove one of them", file=self.name, line=line)
+                    )
                 seen.add(name)
                 self._note_lines(value, (*path, name))
                 self.lines[*path, name] = key.start_mark.line + 1
@@ -108,7 +112,9 @@ def read_document(path: Path) -> Document:
     except FileNotFoundError:
         raise RecipeError(f"{path} does not exist", hint="check the path") from None
     except (UnicodeDecodeError, IsADirectoryError, ValueError) as error:
-        raise RecipeError(f"{path} is no text file: {error}", hint="a recipe is YAML in UTF-8", file=str(path)) from None
+        raise RecipeError(
+            f"{path} is no text file: {error}", hint="a recipe is YAML in UTF-8", file=str(path)
+        ) from None
     return Document(text, str(path))
 
 
@@ -127,13 +133,17 @@ def _mistake(cls: type[BaseModel], error: Any, document: Document, path: Path_) 
     kind, message = error["type"], error["msg"]
     known = list(cls.model_fields)
     if kind == "extra_forbidden":
-        return document.error((*path, *where[:-1], where[-1]), f"there is no setting {where[-1]!r}", nearest(str(where[-1]), known))
+        return document.error(
+            (*path, *where[:-1], where[-1]), f"there is no setting {where[-1]!r}", nearest(str(where[-1]), known)
+        )
     if kind == "missing":
         described = cls.model_fields[str(where[0])].description if where and str(where[0]) in cls.model_fields else None
         return document.error(path, f"the setting {spelled(where)!r} is missing", described or "")
     if kind == "literal_error":
         choices = allowed(cls.model_fields[str(where[0])].annotation) if str(where[0]) in cls.model_fields else []
-        return document.error((*path, *where[:1]), f"{error['input']!r} is not a choice", nearest(str(error["input"]), choices))
+        return document.error(
+            (*path, *where[:1]), f"{error['input']!r} is not a choice", nearest(str(error["input"]), choices)
+        )
     if kind == "value_error":
         return document.error((*path, *where), message.removeprefix("Value error, "))
     return document.error((*path, *where), f"{message[:1].lower()}{message[1:]}", f"found {error['input']!r}"[:200])

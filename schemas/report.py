@@ -166,7 +166,7 @@ def bars(
     longest = max((count for _, count in rows), default=0) or 1
     drawn = [
         {
-            "label": _LABELS.get(label, label) if isinstance(label, str) else label,
+            "label": _REST.get(label, label) if isinstance(label, str) else label,
             "count": number(count),
             "share": percent(count, total),
             "width": f"{1000 * count / longest:.1f}",
@@ -357,19 +357,16 @@ def _example(one: Mapping[str, Any]) -> dict[str, Any]:
         "where": str(where),
         "instruction": one.get("instruction"),
         "excerpt": one.get("excerpt", ""),
-        "because": _because(one.get("because")),
+        **_because(one.get("because")),
     }
 
 
-def _because(found: object) -> Text:
+def _because(because: object) -> dict[str, Text]:
     """What was found, in words. A stage that compares rows says it in JSON: `{"kept": id of the row that stays}`."""
-    if not found:
-        return ""
-    text = str(found)
-    kept = re.search(r'"kept": ?"(\w{8})', text)
-    if kept:
-        return Words(f"repeats row `{kept[1]}`", f"与行 `{kept[1]}` 重复")
-    return Words(f"found: {text}", f"依据：{text}")
+    text = str(because or "")
+    if kept := re.search(r'"kept": ?"(\w{8})', text):
+        return {"found": Words(f"repeats row `{kept[1]}`", f"与行 `{kept[1]}` 重复"), "because": ""}
+    return {"found": Words("found: ", "依据：") if text else "", "because": text}
 
 
 # ── a profile ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -488,7 +485,7 @@ def _mix(profile: Mapping[str, Any]) -> Section:
     ):
         counts = profile.get(key) or {}
         if counts and not (key == "tasks" and list(counts) == ["(none)"]):
-            charts.append(bars(counts, caption=caption, whole=rows))
+            charts.append(bars(_spoken(counts) if key == "languages" else counts, caption=caption, whole=rows))
     if roles := profile.get("roles"):
         charts.append(
             bars(
@@ -498,6 +495,10 @@ def _mix(profile: Mapping[str, Any]) -> Section:
         )
     lead = Words("What the rows are made of.", "这些数据由什么组成。")
     return Section(Words("The mix", "构成"), lead, [columns(charts)] if charts else [])
+
+
+def _spoken(languages: Mapping[str, int]) -> list[tuple[Text, int]]:
+    return [(_LANGUAGES.get(code, code), rows) for code, rows in languages.items()]
 
 
 def _length_section(profile: Mapping[str, Any]) -> Section:
@@ -543,9 +544,10 @@ def _group_lengths(groups: Sequence[Mapping[str, Any]], caption: Words, fields: 
     wanted = next((name for name in ("answer", "chosen", "text", "conversation") if name in fields), None)
     if wanted is None or len(groups) < 2:
         return []
+    labels = _REST | _LANGUAGES if caption is _GROUPS["language"] else _REST
     lines = [
         LengthRow(
-            _LABELS.get(group["name"], group["name"]),
+            labels.get(group["name"], group["name"]),
             group["histograms"][wanted],
             group["lengths"][wanted],
             _rows(group["rows"]),
@@ -728,7 +730,8 @@ def render_run(report: Mapping[str, Any], *, when: str | None = None, lang: Lang
     before, after = report.get("before"), report.get("after")
     kind = _KIND_NAMES.get(str(report.get("kind", "")))
     facts: list[Text] = [kind or "", str(report.get("dataset") or ""), when or ""]
-    opening = Section(blocks=[headline(_run_headline(report)), _balance(report)])
+    stand = [_verdict_bar(after), _profile_tiles(after)] if after and not before else []
+    opening = Section(blocks=[headline(_run_headline(report)), _balance(report), *stand])
     sections = [
         opening,
         _findings_section(report.get("findings") or []),
@@ -738,7 +741,7 @@ def render_run(report: Mapping[str, Any], *, when: str | None = None, lang: Lang
     if before and after:
         sections.append(_before_after(before, after))
     elif after:
-        left_out = ("findings", "rejected") if report.get("findings") or report.get("rejected") else ("rejected",)
+        left_out = ("findings", "rejected") if report.get("findings") else ("rejected",)
         sections += profile_sections({key: value for key, value in after.items() if key not in left_out})
     sections += [
         _rejected_section(_rejected_reasons(report), report.get("rejected_examples") or []),
@@ -851,7 +854,7 @@ def _before_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> Sectio
         if len(lines) == 2 and isinstance(title, Words):
             blocks.append(histograms(lines, caption=Words(f"{title.en}, characters", f"{title.zh}，字符")))
     mixes = [
-        bars(profile["languages"], caption=label, whole=profile["rows"])
+        bars(_spoken(profile["languages"]), caption=label, whole=profile["rows"])
         for label, profile in ((_BEFORE, before), (_AFTER, after))
         if profile.get("languages")
     ]
@@ -935,9 +938,8 @@ _GROUPS = {
     "language": Words("By language", "按语言"),
 }
 _LEVELS = {"high": Words("high", "严重"), "medium": Words("medium", "中等"), "low": Words("low", "轻微")}
-_LABELS: dict[str, Text] = {
-    "(none)": Words("none named", "未注明"),
-    "(other)": Words("others", "其他"),
+_REST: dict[str, Text] = {"(none)": Words("none named", "未注明"), "(other)": Words("others", "其他")}
+_LANGUAGES: dict[str, Text] = {
     "zh": Words("Chinese", "中文"),
     "en": Words("English", "英文"),
     "zh-en": Words("Chinese and English", "中英混合"),
@@ -946,7 +948,26 @@ _LABELS: dict[str, Text] = {
     "fr": Words("French", "法文"),
     "de": Words("German", "德文"),
     "es": Words("Spanish", "西班牙文"),
+    "pt": Words("Portuguese", "葡萄牙文"),
+    "it": Words("Italian", "意大利文"),
+    "nl": Words("Dutch", "荷兰文"),
+    "sv": Words("Swedish", "瑞典文"),
+    "fi": Words("Finnish", "芬兰文"),
+    "pl": Words("Polish", "波兰文"),
+    "cs": Words("Czech", "捷克文"),
+    "ro": Words("Romanian", "罗马尼亚文"),
+    "ca": Words("Catalan", "加泰罗尼亚文"),
     "ru": Words("Russian", "俄文"),
+    "uk": Words("Ukrainian", "乌克兰文"),
+    "el": Words("Greek", "希腊文"),
+    "tr": Words("Turkish", "土耳其文"),
+    "ar": Words("Arabic", "阿拉伯文"),
+    "he": Words("Hebrew", "希伯来文"),
+    "fa": Words("Persian", "波斯文"),
+    "hi": Words("Hindi", "印地文"),
+    "th": Words("Thai", "泰文"),
+    "vi": Words("Vietnamese", "越南文"),
+    "id": Words("Indonesian", "印尼文"),
     "code": Words("program text", "程序代码"),
     "und": Words("undecided", "无法判定"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -40,7 +40,9 @@ class Message:
     role: Annotated[str, Field(description="system, user, assistant or tool")]
     content: Annotated[str | None, Field(description="what was said; null where a turn only calls tools")]
     name: Annotated[str | None, Field(description="name of the speaker or of the tool that answers")] = None
-    tool_calls: Annotated[str | None, Field(description="calls the assistant makes: a JSON list in OpenAI's form")] = None
+    tool_calls: Annotated[str | None, Field(description="calls the assistant makes: a JSON list in OpenAI's form")] = (
+        None
+    )
     tool_call_id: Annotated[str | None, Field(description="which call a tool's answer belongs to")] = None
     reasoning: Annotated[str | None, Field(description="the assistant's reasoning, kept apart from its answer")] = None
     weight: Annotated[float | None, Field(description="weight of this turn in the loss; null means by default")] = None
@@ -102,7 +104,9 @@ class Preference(Row):
     margin: Annotated[float | None, Field(description="how much better the chosen answer is")] = None
     weight: Annotated[float | None, Field(description="weight of this pair in the loss")] = None
     raters: Annotated[int | None, Field(description="how many people judged the pair")] = None
-    agreement: Annotated[float | None, Field(description="share of raters who preferred the chosen answer, 0 to 1")] = None
+    agreement: Annotated[float | None, Field(description="share of raters who preferred the chosen answer, 0 to 1")] = (
+        None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +203,13 @@ def content_digest(content: Mapping[str, Any], *, nulls: bool = True) -> bytes:
     return hashlib.blake2b(encoded, digest_size=ID_BYTES).digest()
 
 
-def row_id(source: str, digest: bytes, occurrence: int) -> str:
-    """Id of a row: 32 hexadecimal digits from its source, content digest and which repeat of that content it is."""
-    key = b"\x00".join((source.encode(), digest.hex().encode(), str(occurrence).encode()))
-    return hashlib.blake2b(key, digest_size=ID_BYTES).hexdigest()
+def row_ids(source: str, digests: Sequence[bytes], occurrences: Sequence[int]) -> list[str]:
+    """Ids of rows of one source: 32 hexadecimal digits each, from the source, the row's content digest and which repeat
+    of that content it is."""
+    begin = hashlib.blake2b(source.encode() + b"\x00", digest_size=ID_BYTES)
+    found = []
+    for digest, occurrence in zip(digests, occurrences, strict=True):
+        key = begin.copy()
+        key.update(digest + b"\x00%d" % occurrence)
+        found.append(key.hexdigest())
+    return found

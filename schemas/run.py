@@ -82,7 +82,9 @@ def dataset_fingerprint(folder: Path) -> str | None:
             try:
                 found = orjson.loads(path.read_bytes())
             except orjson.JSONDecodeError as error:
-                raise DatasetError(f"{path} is damaged: {error}", hint="make the dataset again, with --replace") from error
+                raise DatasetError(
+                    f"{path} is damaged: {error}", hint="make the dataset again, with --replace"
+                ) from error
             return str(found.get("fingerprint")) if isinstance(found, dict) else None
     return None
 

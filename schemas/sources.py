@@ -16,7 +16,9 @@ class Source(BaseModel):
     kind: Literal["buy", "build", "collect"] = Field(default="collect", description="how the rows were come by")
     licence: str | None = Field(default=None, description="SPDX licence expression, or the licence's text")
     terms: str | None = Field(default=None, description="for a teacher model: which output policy applies")
-    evidence: str | None = Field(default=None, description="contract number, collection record or address that proves it")
+    evidence: str | None = Field(
+        default=None, description="contract number, collection record or address that proves it"
+    )
     training: Literal["allowed", "conditional", "denied", "unknown"] = Field(
         default="unknown", description="whether models may be trained on the rows"
     )

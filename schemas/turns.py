@@ -69,10 +69,16 @@ def _parts(parts: list[Any], name: str) -> str:
     for part in parts:
         if isinstance(part, str):
             texts.append(part)
-        elif isinstance(part, dict) and part.get("type") in ("text", "input_text", "output_text", None) and isinstance(part.get("text"), str):
+        elif (
+            isinstance(part, dict)
+            and part.get("type") in ("text", "input_text", "output_text", None)
+            and isinstance(part.get("text"), str)
+        ):
             texts.append(part["text"])
         elif isinstance(part, dict) and "type" in part:
-            raise Rejected("not_text", f"{name} holds a part of type {str(part['type'])[:40]!r}, and only text can be used")
+            raise Rejected(
+                "not_text", f"{name} holds a part of type {str(part['type'])[:40]!r}, and only text can be used"
+            )
         else:
             raise Rejected("wrong_type", f"{name} must be text or a list of text parts")
     return "".join(texts)
@@ -116,13 +122,18 @@ def read_turn(raw: Mapping[str, Any], name: str, number: int = 0, extras: dict[s
     sharegpt = "from" in raw and "value" in raw
     speaker = raw.get("from" if sharegpt else "role")
     if not isinstance(speaker, str):
-        raise Rejected("missing_field" if speaker is None else "wrong_type", f"{name} does not say who speaks (role or from)")
+        raise Rejected(
+            "missing_field" if speaker is None else "wrong_type", f"{name} does not say who speaks (role or from)"
+        )
     content_key = "value" if sharegpt else "content"
     content = raw.get(content_key)
     key = speaker.strip().lower()
     used = {"from", "value"} if sharegpt else {"role", "content"}
     if key in CALL_ROLES:
-        turn: Turn = {"role": "assistant", "tool_calls": _calls_from_text(text_of(content, f"{name}.{content_key}"), name)}
+        turn: Turn = {
+            "role": "assistant",
+            "tool_calls": _calls_from_text(text_of(content, f"{name}.{content_key}"), name),
+        }
     else:
         if key not in ROLES:
             raise Rejected("unknown_role", f"{name} is spoken by {speaker[:40]!r}, which is no role")
@@ -203,7 +214,12 @@ def write_message(turn: Mapping[str, Any], extras: Mapping[str, Any] | None = No
     out: dict[str, Any] = {"role": turn["role"], "content": turn.get("content")}
     if turn.get("tool_calls"):
         out["tool_calls"] = orjson.loads(turn["tool_calls"])
-    for key, name in (("tool_call_id", "tool_call_id"), ("name", "name"), ("reasoning", "reasoning_content"), ("weight", "weight")):
+    for key, name in (
+        ("tool_call_id", "tool_call_id"),
+        ("name", "name"),
+        ("reasoning", "reasoning_content"),
+        ("weight", "weight"),
+    ):
         if turn.get(key) is not None:
             value = turn[key]
             out[name] = int(value) if name == "weight" and float(value).is_integer() else value

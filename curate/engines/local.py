@@ -90,14 +90,18 @@ def _segments(steps: Sequence[Step]) -> list[_Segment]:
 class LocalEngine:
     """Carries out steps on rows of one kind, working in `work`."""
 
-    def __init__(self, kind: str, steps: Sequence[Step], work: Path, tell: Callable[[str, int], None] | None = None) -> None:
+    def __init__(
+        self, kind: str, steps: Sequence[Step], work: Path, tell: Callable[[str, int], None] | None = None
+    ) -> None:
         self.kind = kind
         self.steps = steps
         self.work = work
         self.tally = _Tally()
         self._tell = tell or (lambda label, rows: None)
 
-    def carry_out(self, rows: Batches, writer: DatasetWriter, first: tuple[str, pl.DataFrame] | None = None) -> list[StepCount]:
+    def carry_out(
+        self, rows: Batches, writer: DatasetWriter, first: tuple[str, pl.DataFrame] | None = None
+    ) -> list[StepCount]:
         """Send every row through every step into `writer`.
 
         `first` is a name and a choice (`ordinal`, `reason`, `because`) of rows to drop before the first step. Returns what
@@ -173,7 +177,9 @@ class LocalEngine:
         self._tell(compare.name, ordinal)
         chosen = pl.DataFrame(schema=_CHOICE)
         if ordinal:
-            chosen = stage.choose(pl.concat(summaries), lambda ordinals, names: _fetch(folder / _KEPT, self.kind, ordinals, names))
+            chosen = stage.choose(
+                pl.concat(summaries), lambda ordinals, names: _fetch(folder / _KEPT, self.kind, ordinals, names)
+            )
         tally.rows_in[compare.name] += ordinal
         tally.seconds[compare.name] += time.monotonic() - began
         chosen = chosen.select(pl.col(name).cast(dtype) for name, dtype in _CHOICE.items()).sort("ordinal")
@@ -198,7 +204,9 @@ class LocalEngine:
                 name, chosen = choice
                 here = chosen.filter(pl.col("ordinal").is_between(ordinal, ordinal + height - 1))
                 if here.height:
-                    numbered = frame.with_columns(pl.int_range(ordinal, ordinal + height, dtype=pl.Int64).alias("ordinal"))
+                    numbered = frame.with_columns(
+                        pl.int_range(ordinal, ordinal + height, dtype=pl.Int64).alias("ordinal")
+                    )
                     frame, gone = dropped_by(numbered, name, here)
                     dropped.append(gone)
                     counted = tally.dropped.setdefault(name, Counter())

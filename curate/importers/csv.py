@@ -8,12 +8,21 @@ import json
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from curate.files import MAX_ROW_BYTES, Block, Importer, InputFile, Stream, detect_encoding, ending_block, reject, utf8_chunks
+from curate.files import (
+    MAX_ROW_BYTES,
+    Block,
+    Importer,
+    InputFile,
+    Stream,
+    detect_encoding,
+    ending_block,
+    reject,
+    utf8_chunks,
+)
 from schemas.errors import Rejected
 
 NESTED = frozenset(
-    "messages conversations conversation history chosen rejected prompt completion answers responses completions tools "
-    "functions input preferred_output non_preferred_output rejected_response ranks scores models".split()
+    ["messages", "conversations", "conversation", "history", "chosen", "rejected", "prompt", "completion", "answers", "responses", "completions", "tools", "functions", "input", "preferred_output", "non_preferred_output", "rejected_response", "ranks", "scores", "models"]
 )
 """Columns whose cells may hold JSON."""
 
@@ -87,7 +96,7 @@ class _TextLines:
             line = next(self._lines)
         self.number += 1
         self.last = line
-        if "\udc80" <= max(line, default="") and any("\ud800" <= char <= "\udfff" for char in line):
+        if max(line, default="") >= "\udc80" and any("\ud800" <= char <= "\udfff" for char in line):
             raise Rejected("invalid_utf8", "bytes that are not valid text; name the file's encoding with --encoding")
         return line
 

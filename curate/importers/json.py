@@ -177,7 +177,10 @@ class _Document:
             try:
                 line, row = self.element()
                 if type(row) is not dict:
-                    raise _Held(Rejected("not_an_object", "the element is not a JSON object"), json.dumps(row, ensure_ascii=False))
+                    raise _Held(
+                        Rejected("not_an_object", "the element is not a JSON object"),
+                        json.dumps(row, ensure_ascii=False),
+                    )
             except _Held as why:
                 block.rejects.append(reject(self.file, line, why.why, why.held))
             else:
@@ -187,8 +190,17 @@ class _Document:
                 block.bytes_read = self.stream.bytes_read
                 yield block
                 block = Block()
-        if not closed and closing and not self.stream.problem and not (block.rejects and block.rejects[-1].reason == "truncated_file"):
-            block.rejects.append(reject(self.file, self.line, Rejected("truncated_file", "the array has no end; the rows before were read")))
+        if (
+            not closed
+            and closing
+            and not self.stream.problem
+            and not (block.rejects and block.rejects[-1].reason == "truncated_file")
+        ):
+            block.rejects.append(
+                reject(
+                    self.file, self.line, Rejected("truncated_file", "the array has no end; the rows before were read")
+                )
+            )
         block.bytes_read = self.stream.bytes_read
         yield block
 
@@ -210,7 +222,9 @@ class _Document:
                 block.rows.append(row)
                 block.lines.append(line)
             else:
-                block.rejects.append(reject(self.file, line, Rejected("not_an_object", "not a JSON object"), json.dumps(row)))
+                block.rejects.append(
+                    reject(self.file, line, Rejected("not_an_object", "not a JSON object"), json.dumps(row))
+                )
             if block.full():
                 yield block
                 block = Block()

@@ -10,14 +10,17 @@ from curate.files import (
     Block,
     Importer,
     InputFile,
+    LineBlock,
     Stream,
     detect_encoding,
     ending_block,
-    parse_json,
     reject,
     utf8_chunks,
 )
+from schemas.dataset import Reject
 from schemas.errors import Rejected
+
+_HEAD_BYTES = 1 << 16
 
 
 class JsonLines(Importer):
@@ -26,63 +29,39 @@ class JsonLines(Importer):
     suffixes: ClassVar = (".jsonl", ".ndjson")
 
     def blocks(self, file: InputFile) -> Iterator[Block]:
+        for lines in self.line_blocks(file):
+            yield lines.parse()
+
+    def line_blocks(self, file: InputFile) -> Iterator[LineBlock]:
         stream = Stream(file.path)
-        block = Block()
-        line = 0
-        for line, raw, held in _lines(utf8_chunks(stream, file.encoding or detect_encoding(file.path))):
-            try:
-                if raw is None:
-                    raise Rejected("too_large", f"the line is longer than {MAX_ROW_BYTES >> 20} MB")
-                row = parse_json(raw)
-                if type(row) is not dict:
-                    raise Rejected("not_an_object", "the line is not a JSON object")
-            except Rejected as why:
-                block.rejects.append(reject(file, line, why, held if raw is None else raw))
-            else:
-                block.rows.append(row)
-                block.lines.append(line)
-            if block.full():
-                block.bytes_read = stream.bytes_read
-                yield block
-                block = Block()
-        block.bytes_read = stream.bytes_read
-        yield block
-        ending = ending_block(file, stream, line + 1)
-        if ending:
-            yield ending
-
-
-def _lines(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes | None, bytes]]:
-    """(number from 1, line or None when it is too long, its beginning) of every line that is not blank."""
-    number = 0
-    rest = b""
-    skipping = b""
-    for chunk in chunks:
-        pieces = chunk.split(b"\n")
-        if len(pieces) == 1:
-            if skipping:
-                continue
-            rest += chunk
+        chunks = utf8_chunks(stream, file.encoding or detect_encoding(file.path))
+        line, rest, skipped = 1, b"", b""
+        for chunk in chunks:
+            data = rest + chunk
+            end = data.rfind(b"\n") + 1
+            rest = data[end:]
+            rejects = []
+            if skipped and end:
+                first = data.index(b"\n") + 1
+                rejects.append(_too_large(file, line, skipped))
+                line, skipped, data, end = line + 1, b"", data[first:], end - first
+            elif skipped:
+                rest = b""
+            if end:
+                yield LineBlock(file, data[:end], line, rejects, stream.bytes_read)
+                line += data.count(b"\n", 0, end)
+            elif rejects:
+                yield LineBlock(file, b"", line, rejects, stream.bytes_read)
             if len(rest) > MAX_ROW_BYTES:
-                skipping, rest = rest[:65536], b""
-            continue
-        if skipping:
-            number += 1
-            yield number, None, skipping
-            skipping, rest = b"", b""
-            pieces = pieces[1:]
-            if len(pieces) == 1:
-                rest = pieces[0]
-                continue
-        pieces[0] = rest + pieces[0]
-        rest = pieces.pop()
-        for piece in pieces:
-            number += 1
-            if len(piece) > MAX_ROW_BYTES:
-                yield number, None, piece[:65536]
-            elif piece and not piece.isspace():
-                yield number, piece, b""
-    if skipping:
-        yield number + 1, None, skipping
-    elif rest and not rest.isspace():
-        yield number + 1, rest, b""
+                skipped, rest = rest[:_HEAD_BYTES], b""
+        if skipped:
+            yield LineBlock(file, b"", line, [_too_large(file, line, skipped)], stream.bytes_read)
+        elif rest:
+            yield LineBlock(file, rest, line, [], stream.bytes_read)
+        ending = ending_block(file, stream, line)
+        if ending:
+            yield LineBlock(file, b"", line, ending.rejects, stream.bytes_read)
+
+
+def _too_large(file: InputFile, line: int, head: bytes) -> Reject:
+    return reject(file, line, Rejected("too_large", f"the line is longer than {MAX_ROW_BYTES >> 20} MB"), head)

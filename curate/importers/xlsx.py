@@ -31,8 +31,12 @@ class Workbook(Importer):
         except Rejected as why:
             yield Block(rejects=[reject(file, None, why)])
             return
-        except Exception as error:  # noqa: BLE001 - openpyxl raises whatever a hostile archive makes it stumble over
-            yield Block(rejects=[reject(file, None, Rejected("damaged_file", f"is no readable workbook: {type(error).__name__}"))])
+        except Exception as error:
+            yield Block(
+                rejects=[
+                    reject(file, None, Rejected("damaged_file", f"is no readable workbook: {type(error).__name__}"))
+                ]
+            )
             return
         try:
             for sheet in book.worksheets:
@@ -73,7 +77,7 @@ def _sheet(file: InputFile, sheet: Any) -> Iterator[Block]:
             if block.full():
                 yield block
                 block = Block(part=sheet.title)
-    except Exception as error:  # noqa: BLE001 - see above
+    except Exception as error:
         why = Rejected("damaged_file", f"sheet {sheet.title!r} cannot be read on from this row: {type(error).__name__}")
         block.rejects.append(reject(file, number + 1, why))
     yield block

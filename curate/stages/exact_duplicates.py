@@ -17,7 +17,6 @@ from schemas.rows import ID_BYTES
 # What NFKC and lower case leave different though it is the same mark: Chinese and typographic punctuation.
 _SAME = {
     **dict.fromkeys("‘’‛′`´「」『』“”„‟″〝〞«»《》〈〉‹›", "'"),
-    '"': "'",
     **dict.fromkeys("‐‑‒–—―−─", "-"),
     **dict.fromkeys("【〖〔", "["),
     **dict.fromkeys("】〗〕", "]"),
@@ -119,9 +118,13 @@ class ExactDuplicates(Compare):
 
 
 def _folded(text: pl.Expr) -> pl.Expr:
-    raised = text.str.replace_all(_INVISIBLE, "").str.replace_all(_RAISED, "^$1").str.replace_all(_LOWERED, "_$1")
-    lower = raised.str.normalize("NFKC").str.to_lowercase()
-    return lower.str.replace_many(_SAME).str.replace_all(r"\s+", " ").str.strip_chars()
+    # ASCII is spared most of the work: a null costs nothing.
+    plain = text.str.len_bytes() == text.str.len_chars()
+    other = pl.when(~plain).then(text).str.replace_all(_INVISIBLE, "")
+    other = other.str.replace_all(_RAISED, "^$1").str.replace_all(_LOWERED, "_$1").str.normalize("NFKC")
+    lower = pl.coalesce(other, text).str.to_lowercase()
+    folded = pl.coalesce(pl.when(~plain).then(lower).str.replace_many(_SAME), lower)
+    return folded.str.replace_all('"', "'", literal=True).str.replace_all(r"\s+", " ").str.strip_chars()
 
 
 def _calls(name: str) -> pl.Expr:

@@ -125,7 +125,7 @@ def test_what_the_reader_of_the_files_knows_is_kept_and_made_fit_to_show() -> No
         (chats(TEA), "chat"),
         formats={"alpaca": 1},
         files=2,
-        size=99,
+        bytes=99,
         rejected={"bad_json": 1},
         rejected_examples=examples,
     )
@@ -180,8 +180,8 @@ def test_flaws_in_both_languages_are_found_with_a_row_to_look_at() -> None:
         ("昨天谁赢了比赛？", "抱歉，作为一个人工智能语言模型，我无法回答这个问题。"),
         ("Say something.", ""),
         (
-            "请用中文介绍一下北京的历史和文化。",
-            "Beijing is the capital of China and it has a long history and culture.",
+            "请详细介绍一下植物是怎样利用阳光制造养分的。",
+            "Plants make their food by photosynthesis, which turns light into sugar.",
         ),
     )
 
@@ -192,6 +192,14 @@ def test_flaws_in_both_languages_are_found_with_a_row_to_look_at() -> None:
     assert found["checks"]["language_mismatch"] == 1
     assert [one["where"] for one in found["examples"]["refusal"]] == ["rows.jsonl:3", "rows.jsonl:4"]
     assert found["examples"]["empty"][0]["id"] == f"{5:032x}"
+
+
+def test_rows_found_only_in_a_later_part_of_a_frame_are_shown() -> None:
+    fine, flawed = chats(TEA, ZH_TEA), chats(*[("Say something.", "")] * 3)
+
+    found = profile((pl.concat([fine, flawed], rechunk=False), "chat"))
+
+    assert [one["because"] for one in found["examples"]["empty"]] == ["0 characters, none of them a word"] * 3
 
 
 def test_every_row_has_one_verdict() -> None:
@@ -361,7 +369,7 @@ def test_more_names_than_anyone_reads_are_added_up() -> None:
 
     assert sum(found["tasks"].values()) == 12_000
     assert len(found["tasks"]) <= module.NAMES_SHOWN + 1
-    assert list(found["tasks"])[-1] == "(other)" or found["tasks"]["(other)"] > 0
+    assert found["tasks"]["(other)"] == 12_000 - module.NAMES_SHOWN + 1
 
 
 def test_memory_does_not_grow_with_the_length_of_texts() -> None:
@@ -371,7 +379,10 @@ def test_memory_does_not_grow_with_the_length_of_texts() -> None:
         frames = [*profiler._narrow, *(one for some in profiler._summaries.values() for one in some)]
         return sum(frame.estimated_size() for frame in frames)
 
-    assert kept(500) == kept(5) < 500 * 300
+    short, long = kept(5), kept(500)
+
+    assert long == pytest.approx(short, rel=0.02)
+    assert short < 500 * 150
 
 
 def test_findings_are_in_order_and_name_what_mends_them() -> None:

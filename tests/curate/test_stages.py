@@ -165,7 +165,7 @@ def assert_rewritten(kind: str, before: pl.DataFrame, after: pl.DataFrame, examp
     original = {row["id"]: row for row in both(kind, before, fields).iter_rows(named=True)}
     for id_, example in zip(before["id"], examples, strict=True):
         if example.reason is None:
-            own = ("instruction", "answer", "text", "lang", "task")
+            own = ("text", "lang", "task") if kind == "text" else ("instruction", "answer", "lang", "task")
             expected = {name: original[id_].get(name) for name in own} | dict(example.after)
             assert {name: looked_at[id_].get(name) for name in expected} == expected
 

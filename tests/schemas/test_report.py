@@ -337,6 +337,23 @@ def test_other_packages_can_build_a_page_from_the_pieces() -> None:
     assert soup.pre is not None and soup.pre.get_text() == "a: 1\nb: <2>\n"
 
 
+def test_a_task_named_like_a_language_code_keeps_its_name() -> None:
+    html = report.render_profile(profile("it") | {"languages": {"it": 4}}, "data")
+
+    assert html.count("Italian") == 1
+    assert '<bdi dir="auto">it</bdi>' in html
+
+
+def test_an_import_shows_how_its_rows_stand_and_what_was_found() -> None:
+    report_of_import = {"title": "t", "rows_in": 4, "rows_out": 4, "after": profile()}
+
+    soup = BeautifulSoup(report.render_run(report_of_import), "html.parser")
+
+    assert "Import report" in soup.get_text()
+    assert len(soup.select(".shares rect")) >= 2
+    assert [level.get_text() for level in soup.select(".findings .level .en")] == ["high", "low", "low"]
+
+
 def test_an_excerpt_is_shown_as_it_is() -> None:
     shown = excerpt("写信到 li.lei@example.com 或拨打 13812345678")
 

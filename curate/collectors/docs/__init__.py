@@ -71,9 +71,11 @@ class Docs(Collector):
             return
         title = _title(document, sections, file)
         for section in _merged(sections, self.min_chars) if self.merge else _as_they_are(sections):
-            reason = self._reason(section)
-            if reason is not None:
-                yield Refused(file, section.line, *reason, held=" > ".join(section.path) + "\n" + section.text)
+            problem = self._reason(section)
+            if problem is not None:
+                yield Refused(
+                    file, section.line, problem[0], problem[1], held=" > ".join(section.path) + "\n" + section.text
+                )
                 continue
             yield from self._parts(section, title, file)
 
@@ -82,6 +84,8 @@ class Docs(Collector):
             return "empty_section", "has a heading and nothing under it"
         if width(section.text) < self.min_chars:
             return "too_short", f"has fewer than {self.min_chars} characters"
+        if _LICENCE.search(section.text):
+            return "licence_text", "is the text of a licence"
         if _is_links(section.text):
             return "navigation", "holds little but links"
         return None
@@ -111,6 +115,14 @@ class Docs(Collector):
                 task="answer_from_document",
                 extra=extra,
             )
+
+
+_LICENCE = re.compile(
+    r"permission\s+is\s+hereby\s+granted,\s+free\s+of\s+charge|redistribution\s+and\s+use\s+in\s+source\s+and\s+binary"
+    r"|(?:without|no)\s+warrant(?:y|ies)\s+(?:of\s+any\s+kind|or\s+conditions\s+of\s+any\s+kind)|PROVIDED\s+(?:BY.{0,80}?)?[\"“]AS\s+IS[\"”]"
+    r"|is\s+free\s+software[;:,]\s+you\s+can\s+redistribute",
+    re.IGNORECASE,
+)
 
 
 def _merged(sections: Sequence[Section], min_chars: int) -> list[Section]:
@@ -176,7 +188,13 @@ def _clean(section: Section) -> Section:
 
 def _title(document: Document, sections: Sequence[Section], file: str) -> str | None:
     """What to call the document: the title it gives, its only top heading, or what its file is called."""
+    headings = {heading.casefold() for section in sections for heading in section.path[:2]}
     if document.title:
+        # "Installing — The Handbook" over a section called Installing: the book's name is what it adds.
+        parts = [part.strip() for part in re.split(r"\s+(?:[—–|·»-]|::)\s+", document.title) if part.strip()]
+        others = [part for part in parts if part.casefold() not in headings]
+        if others and len(others) < len(parts):
+            return others[-1]
         return document.title
     tops = Counter(section.path[0] for section in sections if section.path)
     if len(tops) == 1:

@@ -1,4 +1,4 @@
-"""What every reader of documents gives back: sections under headings, in Markdown; and how it is sent between processes."""
+"""What every reader of documents gives back: sections under headings, in Markdown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What stands under one heading, up to the next. `path` holds the headings above it and its own; none before the first."""
+    """What stands under one heading, up to the next.
+
+    `path` holds the headings above it and its own; it is empty for what comes before the first heading.
+    """
 
     path: tuple[str, ...]
     text: str
@@ -19,7 +22,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document's title where it says one, its sections in order, and what of it could not be used (reason, detail)."""
+    """A document's title if it says one, its sections in order, and what could not be used of it (reason, detail)."""
 
     title: str | None
     sections: list[Section] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""HTML → sections: the main part of the page, without navigation, scripts and styles, its tables and code as Markdown."""
+"""HTML → sections: the main part of a page without navigation, scripts and styles; tables and code as Markdown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from curate.collectors.docs.document import Document, Section
-from curate.collectors.docs.markdown import read_markdown
+from curate.collectors.docs.markdown import cut_between, read_markdown
 from schemas.errors import Rejected
 
 
@@ -16,6 +16,8 @@ def read_html(text: str) -> Document:
     from bs4 import BeautifulSoup, Comment, Declaration, Doctype, ProcessingInstruction
     from bs4.element import Tag
 
+    # Python's parser takes quadratic time over what these two lines take out.
+    text = cut_between(text, "<!--", "-->").replace("<!--", "").replace("<![", "&lt;![")
     soup = BeautifulSoup(_MARKS.sub("", text), "html.parser")
     if _depth(soup) > _MAX_DEPTH:
         raise Rejected("too_deep", f"nests elements more than {_MAX_DEPTH} deep")
@@ -31,19 +33,22 @@ def read_html(text: str) -> Document:
     main = _main(soup)
     for heading in main.find_all(_HEADINGS):
         line = heading.sourceline or 0
+        for link in heading.find_all("a"):
+            if link.get_text(strip=True).casefold() in _ANCHORS:
+                link.extract()
         heading.insert(0, f"\ue000{line}\ue001")
     for list_tag in main.find_all(["ul", "ol"]):
         if isinstance(list_tag, Tag) and list_tag.parent is not None and _is_contents(list_tag):
             list_tag.extract()
-    document = read_markdown(_to_markdown(main))
+    document = read_markdown(_to_markdown(main), tags=True)
     sections = [_placed(section) for section in document.sections]
-    first = next((section.path[0] for section in sections if section.path), "")
-    return Document(_site(page_title, first), sections)
+    return Document(page_title or None, sections)
 
 
 _MARKS = re.compile("[\ue000\ue001]")
 _MARK = re.compile("\ue000(\\d+)\ue001\\s*")
 _MAX_DEPTH = 200
+_ANCHORS = frozenset(["", "#", "§", "¶", "🔗", "link", "permalink", "anchor", "\uf0c1"])
 _HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
 _DROPPED_TAGS = frozenset(
     [
@@ -52,10 +57,11 @@ _DROPPED_TAGS = frozenset(
     ]
 )  # fmt: skip
 _NAVIGATION = re.compile(
-    r"(?:^|[-_ ])(?:nav|navbar|navigation|navheader|navfooter|sidebar|sphinxsidebar(?:wrapper)?|breadcrumbs?|toc|toctree-wrapper|contents|menu|topbar"
-    r"|footer|cookies?|headerlink|permalink|anchorjs-link|related|pagination|pager|skip-link|skiplink|share|social|advert\w*|ads|comments?"
-    r"|search(?:box|form|bar)?|prev-next-\w+|rst-footer-buttons|wy-nav-side|md-sidebar|md-header|md-footer|edit-page|copybtn|mw-editsection"
-    r"|mw-jump-link|catlinks|printfooter|noprint)(?:$|[ ])",
+    r"(?:^|[-_ ])(?:nav|navbar|navigation|navheader|navfooter|sidebar|sphinxsidebar(?:wrapper)?|breadcrumbs?|toc"
+    r"|toctree-wrapper|contents|menu|topbar|footer|cookies?|headerlink|permalink|anchorjs-link|doc-anchor|srclink|src"
+    r"|rightside|out-of-band|related|pagination|pager|skip-link|skiplink|share|social|advert\w*|ads|comments?"
+    r"|search(?:box|form|bar)?|prev-next-\w+|rst-footer-buttons|wy-nav-side|md-sidebar|md-header|md-footer|edit-page"
+    r"|copybtn|mw-editsection|mw-jump-link|catlinks|printfooter|noprint)(?:$|[ ])",
     re.IGNORECASE,
 )
 
@@ -145,10 +151,3 @@ def _placed(section: Section) -> Section:
         line = int(found.group(1)) or None
     path = tuple(name for name in (_MARK.sub("", heading).strip() for heading in section.path) if name)
     return replace(section, path=path, line=line, text=_MARK.sub("", section.text))
-
-
-def _site(page_title: str, heading: str) -> str | None:
-    """What a page's title says beside its first heading: usually the name of the book or product."""
-    parts = [part.strip() for part in re.split(r"\s+(?:[—–|·»\-]|::)\s+", page_title) if part.strip()]
-    others = [part for part in parts if part.casefold() != heading.casefold()]
-    return (others[-1] if others else None) or None

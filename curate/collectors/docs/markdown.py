@@ -1,4 +1,4 @@
-"""Markdown → sections. Code is kept as it is; front matter, comments, badges, tables of contents and dead links are not."""
+"""Markdown → sections. Code stays as it is; front matter, comments, badges, contents and dead links are left out."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from curate.collectors.docs.document import Document, Heading, Section, nest
 
 
-def read_markdown(text: str) -> Document:
-    """The sections of a Markdown text, with the lines of their headings."""
+def read_markdown(text: str, *, tags: bool = False) -> Document:
+    """The sections of a Markdown text, with the lines of their headings. `tags` says that HTML tags in it are text."""
     from markdown_it import MarkdownIt
 
     text, title = _without_front_matter(text)
@@ -25,13 +25,12 @@ def read_markdown(text: str) -> Document:
         if token.type in ("fence", "code_block"):
             code[start:end] = [True] * (end - start)
         elif token.type == "heading_open" and token.level == 0 and after is not None:
-            headings.append(Heading(int(token.tag[1]), plain(after.content), start, end))
-    definitions = dict(
-        _DEFINITION.findall("\n".join(line for line, is_code in zip(lines, code, strict=False) if not is_code))
-    )
+            headings.append(Heading(int(token.tag[1]), plain(after.content, tags=tags), start, end))
+    prose = "\n".join(line for line, is_code in zip(lines, code, strict=False) if not is_code)
+    definitions = {name.lower(): target for name, target in _DEFINITION.findall(prose)}
 
     def body(start: int, end: int) -> str:
-        return _clean(lines[start:end], code[start:end], definitions)
+        return _clean(lines[start:end], code[start:end], definitions, tags)
 
     sections = [Section((), body(0, headings[0].start if headings else len(lines)), 1)]
     ends = [*(heading.start for heading in headings[1:]), len(lines)]
@@ -40,13 +39,14 @@ def read_markdown(text: str) -> Document:
     return Document(title, sections)
 
 
-def plain(inline: str) -> str:
+def plain(inline: str, *, tags: bool = False) -> str:
     """Text of a heading without its marks, links and anchors."""
     inline = re.sub(r"\s*\{#[^}]*\}\s*$", "", inline)
     inline = _IMAGE.sub("", inline)
     inline = _LINK.sub(r"\1", inline)
     inline = _REFERENCE.sub(r"\1", inline)
-    inline = _TAG.sub("", inline)
+    if not tags:
+        inline = _TAG.sub("", inline)
     inline = re.sub(r"(\*\*|__)(\S(?:.*?\S)?)\1", r"\2", inline)
     inline = re.sub(r"(?<!\w)([*_])(\S(?:.*?\S)?)\1(?!\w)", r"\2", inline)
     inline = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", inline.replace("`", ""))
@@ -60,8 +60,8 @@ _LINK = re.compile(
 )
 _REFERENCE = re.compile(r"\[([^\[\]]+)\]\[([^\[\]\n]*)\]")
 _TAG = re.compile(
-    r"</?(?:a|abbr|b|big|br|center|details|div|em|figure|figcaption|font|h[1-6]|hr|i|img|ins|nobr|p|picture|section|small|source|span|strong"
-    r"|sub|summary|sup|u|video|wbr)(?:\s[^<>]*)?/?>",
+    r"</?(?:a|abbr|b|big|br|center|details|div|em|figure|figcaption|font|h[1-6]|hr|i|img|ins|nobr|p|picture|section|small"
+    r"|source|span|strong|sub|summary|sup|u|video|wbr)(?:\s[^<>]*=[^<>]*)?\s*/?>",
     re.IGNORECASE,
 )
 _INLINE_CODE = re.compile(r"(`+)(?!`)(.*?)(?<!`)\1(?!`)", re.DOTALL)
@@ -84,13 +84,11 @@ def _without_front_matter(text: str) -> tuple[str, str | None]:
     return "\n" * text[: end + 4].count("\n") + text[end + 4 :], title or None
 
 
-def _clean(lines: list[str], code: list[bool], definitions: dict[str, str]) -> str:
+def _clean(lines: list[str], code: list[bool], definitions: dict[str, str], tags: bool) -> str:
     blocks: list[str] = []
     for is_code, block in _runs(lines, code):
-        blocks.append("\n".join(block) if is_code else _clean_prose("\n".join(block), definitions))
-    text = "\n".join(blocks)
-    kept = [line.rstrip() for line in text.split("\n")]
-    joined = "\n".join(kept).strip("\n")
+        blocks.append("\n".join(block) if is_code else _clean_prose("\n".join(block), definitions, tags))
+    joined = "\n".join(blocks).strip("\n")
     return joined if joined.strip() else ""
 
 
@@ -103,33 +101,33 @@ def _runs(lines: list[str], code: list[bool]) -> Iterator[tuple[bool, list[str]]
             start = index
 
 
-def _clean_prose(text: str, definitions: dict[str, str]) -> str:
-    text = cut_between(text, "<!--", "-->")
-    for tag in ("script", "style", "svg", "iframe"):
-        text = cut_between(text, f"<{tag}", f"</{tag}>")
+def _clean_prose(text: str, definitions: dict[str, str], tags: bool) -> str:
+    if not tags:
+        text = cut_between(text, "<!--", "-->")
+        for tag in ("script", "style", "svg", "iframe"):
+            text = cut_between(text, f"<{tag}", f"</{tag}>")
     text = _DEFINITION.sub("", text)
-    text = "\n".join(
-        "" if _TOC_ITEM.fullmatch(line) or line.strip().lower() in ("[toc]", "[[toc]]", "{:toc}") else line
-        for line in text.split("\n")
-    )
-    text = _outside_inline_code(text, lambda piece: _clean_inline(piece, definitions))
+    text = "\n".join("" if _is_contents(line) else line for line in text.split("\n"))
+    text = _outside_inline_code(text, lambda piece: _clean_inline(piece, definitions, tags))
     lines = [line.rstrip() for line in text.split("\n")]
-    return re.sub(
-        r"\n{3,}", "\n\n", "\n".join("" if line.strip() in ("---", "***", "___", "&nbsp;") else line for line in lines)
-    )
+    shown = ["" if line.strip() in ("---", "***", "___", "&nbsp;") else line for line in lines]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(shown))
 
 
-def _clean_inline(text: str, definitions: dict[str, str]) -> str:
-    lowered = {name.lower(): target for name, target in definitions.items()}
+def _is_contents(line: str) -> bool:
+    """Whether a line belongs to a table of contents: a list item that is a link within the page, or a mark for one."""
+    return _TOC_ITEM.fullmatch(line) is not None or line.strip().lower() in ("[toc]", "[[toc]]", "{:toc}")
 
+
+def _clean_inline(text: str, definitions: dict[str, str], tags: bool) -> str:
     def by_reference(match: re.Match[str]) -> str:
-        target = lowered.get((match.group(2) or match.group(1)).lower())
+        target = definitions.get((match.group(2) or match.group(1)).lower())
         return match.group(0) if target is None else _linked(match.group(1), target)
 
     text = _IMAGE.sub("", text)
     text = _LINK.sub(lambda match: _linked(match.group(1), match.group(2)), text)
     text = _REFERENCE.sub(by_reference, text)
-    return _TAG.sub("", text)
+    return text if tags else _TAG.sub("", text)
 
 
 def _linked(text: str, target: str) -> str:
@@ -152,14 +150,18 @@ def _outside_inline_code(text: str, change: Callable[[str], str]) -> str:
 
 
 def cut_between(text: str, start: str, end: str) -> str:
-    """`text` without what lies between two marks, in linear time; an unclosed mark is left."""
+    """`text` without what lies between two marks, in linear time; an unclosed mark is left. Lines keep their numbers."""
     pieces: list[str] = []
     at = 0
-    lowered = text.lower()
+    # Lower case of the same length: a few letters grow when lowered, and places must agree.
+    lowered = text.translate(_ASCII_LOWER)
     while (found := lowered.find(start, at)) >= 0:
         close = lowered.find(end, found + len(start))
         if close < 0:
             break
-        pieces.append(text[at:found])
+        pieces += [text[at:found], "\n" * text.count("\n", found, close)]
         at = close + len(end)
     return "".join([*pieces, text[at:]])
+
+
+_ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}

@@ -1,10 +1,11 @@
-"""PDF with a text layer → sections. Headings come from the outline, else from type size and weight, else from numbering."""
+"""PDF with a text layer → sections. Headings come from the outline, else from type size, else from numbering."""
 
 from __future__ import annotations
 
 import io
 import re
 import statistics
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,8 +21,8 @@ def read_pdf(data: bytes, max_pages: int) -> Document:
     """The sections of a PDF, with the page each begins on."""
     import pdfplumber
     from pdfminer.pdfdocument import PDFEncryptionError, PDFPasswordIncorrect
-    from pdfminer.pdfparser import PDFSyntaxError
     from pdfminer.psexceptions import PSException
+    from pdfplumber.utils.exceptions import PdfminerException
 
     if b"%PDF-" not in data[:1024]:
         raise Rejected("damaged", "is no PDF")
@@ -32,21 +33,17 @@ def read_pdf(data: bytes, max_pages: int) -> Document:
             without_text: list[int] = []
             for number, page in enumerate(pdf.pages[:max_pages], start=1):
                 found = list(_lines(page, number))
-                if not found and page.images:
+                if not found and _has_pictures(page.layout):
                     without_text.append(number)
                 lines += found
                 page.close()
             outline = _outline(pdf.doc)
             title = _title(pdf.metadata)
-    except Exception as error:
-        # pdfplumber wraps pdfminer's errors, and hostile files make pdfminer raise almost anything.
+    except (PdfminerException, PSException, PDFPasswordIncorrect, PDFEncryptionError) as error:
+        # pdfplumber wraps pdfminer's errors.
         wrapped = [error, *error.args]
         if any(isinstance(one, PDFPasswordIncorrect | PDFEncryptionError) for one in wrapped):
             raise Rejected("encrypted", "is protected with a password") from error
-        if isinstance(error, PSException | PDFSyntaxError):
-            raise Rejected("damaged", f"cannot be read as PDF: {type(error).__name__}") from error
-        if isinstance(error, MemoryError | RecursionError):
-            raise
         raise Rejected("damaged", f"cannot be read as PDF: {type(wrapped[-1]).__name__}") from error
     text = "".join(line.text for line in lines)
     if len("".join(text.split())) < 10:
@@ -83,6 +80,7 @@ class _Line:
     box: int
     """Number of the block on its page that it belongs to; lines of one block are one paragraph."""
     is_table: bool = False
+    is_code: bool = False
 
 
 def _lines(page: Any, number: int) -> Iterator[_Line]:
@@ -93,7 +91,8 @@ def _lines(page: Any, number: int) -> Iterator[_Line]:
     height = float(page.height)
     tables = _tables(page)
     given: set[int] = set()
-    for box_number, box in enumerate(item for item in layout if isinstance(item, LTTextBox)):
+    boxes = [item for item in layout if isinstance(item, LTTextBox)]
+    for box_number, box in enumerate(_in_reading_order(boxes, float(page.width))):
         for line in box:
             if not isinstance(line, LTTextLine):
                 continue
@@ -114,24 +113,66 @@ def _lines(page: Any, number: int) -> Iterator[_Line]:
                         text, number, 0.0, False, top / height, x0, x1, bottom - top, -1 - inside, is_table=True
                     )
                 continue
-            text = " ".join(
-                _LIGATURES.sub(lambda found: _LIGATURE[found.group()], line.get_text()).replace("\x00", "").split()
-            )
+            text = " ".join(line.get_text().translate(_PLAIN).split())
             if text:
-                size, bold = _type(line)
+                size, bold, mono = _face(line)
                 top = (height - line.y1) / height
-                yield _Line(text, number, size, bold, top, line.x0, line.x1, line.y1 - line.y0, box_number)
+                line_height = line.y1 - line.y0
+                shown = line.get_text().translate(_PLAIN).rstrip() if mono else text
+                yield _Line(shown, number, size, bold, top, line.x0, line.x1, line_height, box_number, is_code=mono)
 
 
-_LIGATURE = {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "\u00ad": "-"}
-_LIGATURES = re.compile("|".join(_LIGATURE))
+def _in_reading_order(boxes: list[Any], width: float) -> list[Any]:
+    """Boxes of a page set in two columns: what stands left before what stands right, between what spans both.
+
+    Other pages keep pdfminer's order, which goes by nearness and often jumps between columns.
+    """
+    left = [box for box in boxes if box.x1 < 0.55 * width and box.x0 < 0.45 * width]
+    gutter = max((box.x1 for box in left), default=0.0)
+    right = [box for box in boxes if box.x0 >= max(gutter - 2, 0.45 * width)]
+    across = [box for box in boxes if box not in left and box not in right]
+    tall = [sum(box.height for box in side) for side in (left, right, across)]
+    if min(len(left), len(right)) < 2 or min(tall[:2]) < 0.3 * max(tall[:2]) or tall[2] > sum(tall[:2]):
+        return boxes
+    cuts = sorted((box.y0 for box in across), reverse=True)
+
+    def place(box: Any) -> tuple[int, int, float]:
+        middle = (box.y0 + box.y1) / 2
+        band = sum(cut > middle for cut in cuts)
+        return (2 * band, 0, -middle) if box in across else (2 * band + 1, int(box in right), -middle)
+
+    return sorted(boxes, key=place)
 
 
-def _type(line: Any) -> tuple[float, bool]:
+_PLAIN = {
+    0x00: None,
+    0x00AD: "-",
+    0xFB00: "ff",
+    0xFB01: "fi",
+    0xFB02: "fl",
+    0xFB03: "ffi",
+    0xFB04: "ffl",
+    # Chinese PDFs often say a radical where they draw a character: ⼿ for 手.
+    **{code: unicodedata.normalize("NFKC", chr(code)) for code in range(0x2F00, 0x2FD6)},
+    0x2F3E: "户",
+    0x2EA0: "民",
+    0x2EC5: "见",
+    0x2EC6: "角",
+    0x2ED3: "长",
+    0x2ED4: "门",
+    0x2EDB: "风",
+    0x2EDC: "飞",
+    0x2EE2: "马",
+    0x2EEC: "齐",
+    0x2EE9: "黄",
+}
+
+
+def _face(line: Any) -> tuple[float, bool, bool]:
     from pdfminer.layout import LTChar
 
     sizes: Counter[float] = Counter()
-    bold = total = 0
+    bold = mono = total = 0
     for char in line:
         if isinstance(char, LTChar) and char.get_text().strip():
             sizes[round(char.size * 2) / 2] += 1
@@ -140,12 +181,22 @@ def _type(line: Any) -> tuple[float, bool]:
                 re.search(r"bold|black|heavy|semibold|demi|simhei|黑体|[-,]b\b", char.fontname, re.IGNORECASE)
                 is not None
             )
-    return (sizes.most_common(1)[0][0] if sizes else 0.0), bold > 0.6 * max(total, 1)
+            mono += (
+                re.search(r"mono|courier|consol|menlo|typewriter|cmtt|code|fixed", char.fontname, re.IGNORECASE)
+                is not None
+            )
+    return (sizes.most_common(1)[0][0] if sizes else 0.0), bold > 0.6 * max(total, 1), mono > 0.9 * max(total, 1)
+
+
+def _has_pictures(layout: Any) -> bool:
+    from pdfminer.layout import LTFigure, LTImage
+
+    return any(isinstance(item, LTImage | LTFigure) for item in layout)
 
 
 def _tables(page: Any) -> list[tuple[float, float, float, float, str]]:
     # Only tables with ruled lines: columns guessed from gaps are wrong too often to train on.
-    if not 4 <= len(page.rects) + len(page.lines) <= 3_000:
+    if not _has_grid(page.layout):
         return []
     found = []
     for one in page.find_tables():
@@ -159,6 +210,19 @@ def _tables(page: Any) -> list[tuple[float, float, float, float, str]]:
             x0, top, x1, bottom = one.bbox
             found.append((x0, top, x1, bottom, table(rows)))
     return found
+
+
+def _has_grid(layout: Any) -> bool:
+    """Whether a page has lines both ways, or frames, from which a table could be made; looking closer costs a second."""
+    from pdfminer.layout import LTCurve
+
+    across = down = frames = 0
+    for item in layout:
+        if isinstance(item, LTCurve):
+            across += item.height < 2 and item.width > 8
+            down += item.width < 2 and item.height > 4
+            frames += item.stroke and item.width > 8 and item.height > 4
+    return 4 <= across + down + frames <= 3_000 and ((across >= 2 and down >= 2) or frames >= 4)
 
 
 def _outline(document: Any) -> list[tuple[int, str]]:
@@ -193,7 +257,7 @@ def _without_running_lines(lines: list[_Line], pages: int) -> list[_Line]:
     def key(line: _Line) -> tuple[str, int]:
         return re.sub(r"\d+", "#", line.text), round(line.top * 50)
 
-    at_edge = [line for line in lines if not line.is_table and (line.top < 0.1 or line.top > 0.88)]
+    at_edge = [line for line in lines if not line.is_table and (line.top < 0.08 or line.top > 0.92)]
     for line in at_edge:
         places[key(line)].add(line.page)
     edge = {id(line) for line in at_edge}
@@ -206,7 +270,7 @@ def _without_running_lines(lines: list[_Line], pages: int) -> list[_Line]:
                 re.IGNORECASE,
             ):
                 continue
-            if pages >= 3 and len(places[key(line)]) >= max(3, 0.25 * pages):
+            if len(places[key(line)]) >= max(min(pages, 3), 0.25 * pages, 2) or re.fullmatch(r"\w+://\S+", line.text):
                 continue
         kept.append(line)
     return kept
@@ -287,7 +351,7 @@ def _by_type(lines: list[_Line]) -> list[Heading]:
     body = _body_size(lines)
     picked: list[tuple[int, tuple[float, bool]]] = []
     for index, line in enumerate(lines):
-        if line.is_table or not _may_be_heading(line.text):
+        if line.is_table or (line.is_code and line.size <= body) or not _may_be_heading(line.text):
             continue
         larger = line.size >= body * 1.12
         # Bold text of body size is a heading only when it opens a block and the block goes on in another weight.
@@ -347,58 +411,83 @@ def _by_number(lines: list[_Line]) -> list[Heading]:
 
 
 def _flow(lines: list[_Line]) -> str:
-    """Lines as paragraphs: hard breaks joined, words that were hyphenated made whole."""
-    paragraphs: list[str] = []
+    """Lines as Markdown: paragraphs whole again, words that were hyphenated too, lists, code and tables as such."""
+    edges = _edges(lines)
+    widths = [line.right - line.left for line in lines if not line.is_table and not line.is_code]
+    usual = statistics.median(widths) if widths else 0.0
+    blocks: list[str] = []
     last: _Line | None = None
-    usual = (
-        statistics.median(widths)
-        if (widths := [line.right - line.left for line in lines if not line.is_table])
-        else 0.0
-    )
+    code: list[_Line] = []
     for line in lines:
-        if line.is_table:
-            paragraphs.append(line.text)
+        if code and not line.is_code:
+            blocks.append(_code(code))
+            code = []
             last = None
-            continue
-        if re.search(r"\.{6,}\s*\d+$", line.text):  # a line of a table of contents
-            continue
-        if last is not None and _continues(last, line, usual):
-            before = paragraphs[-1]
-            if before.endswith("-") and line.text[:1].islower() and re.search(r"[a-z]-$", before):
-                paragraphs[-1] = before[:-1] + line.text
-            elif before[-1:] > "\u2e7f" and line.text[:1] > "\u2e7f":
-                paragraphs[-1] = before + line.text
+        if line.is_code:
+            code.append(line)
+        elif line.is_table:
+            blocks.append(line.text)
+            last = None
+        elif not re.search(r"\.{6,}\s*\d+$", line.text):  # a line of a table of contents
+            if last is not None and _continues(last, line, usual, edges[last.page, round(last.left / 40)]):
+                blocks[-1] = _joined(blocks[-1], line.text)
             else:
-                paragraphs[-1] = f"{before} {line.text}"
-        else:
-            paragraphs.append(line.text)
-        last = line
+                blocks.append(_BULLET.sub("- ", line.text))
+            last = line
+    if code:
+        blocks.append(_code(code))
     text = ""
-    for paragraph in paragraphs:
-        item = re.match(r"[•◦▪●‣∙·]\s*", paragraph)
-        shown = f"- {paragraph[item.end() :]}" if item else paragraph
-        text += ("\n" if item and text.rsplit("\n", 1)[-1].startswith("- ") else "\n\n" if text else "") + shown
+    for block in blocks:
+        in_list = block.startswith("- ") and text.rsplit("\n", 1)[-1].startswith("- ")
+        text += ("\n" if in_list else "\n\n" if text else "") + block
     return text
 
 
+def _edges(lines: list[_Line]) -> dict[tuple[int, int], float]:
+    """How far to the right lines reach, by page and where they begin: the right edge of their column."""
+    edges: dict[tuple[int, int], float] = {}
+    for line in lines:
+        if not line.is_table:
+            for at in range(round(line.left / 40) - 1, round(line.left / 40) + 2):
+                edges[line.page, at] = max(edges.get((line.page, at), 0.0), line.right)
+    return edges
+
+
+_BULLET = re.compile(r"^[•◦▪●‣∙·○■□➢➤]\s*")
 _ITEM = re.compile(
-    r"[•◦▪●‣∙·]\s*|[-–—*]\s|(?:\d{1,2}|[a-zA-Z]|[ivx]{1,4})[.)]\s|[（(](?:\d{1,2}|[a-zA-Z一二三四五六七八九十])[)）]"
+    r"[•◦▪●‣∙·○■□➢➤]\s*|[-–—*]\s|(?:\d{1,2}|[a-zA-Z]|[ivx]{1,4})[.)]\s|[（(](?:\d{1,2}|[a-zA-Z一二三四五六七八九十])[)）]"
 )
 
 
-def _continues(last: _Line, line: _Line, usual: float) -> bool:
-    if _ITEM.match(line.text) or abs(last.size - line.size) > 1:
+def _code(lines: list[_Line]) -> str:
+    """Lines set in a typewriter face as a block of code, indented as they stand on the page."""
+    left = min(line.left for line in lines)
+    texts = []
+    for line in lines:
+        step = max((line.right - line.left) / max(len(line.text), 1), 1.0)
+        texts.append(" " * round((line.left - left) / step) + line.text)
+    return "\n".join(["```", *texts, "```"])
+
+
+def _joined(before: str, text: str) -> str:
+    if re.search(r"[a-z]-$", before) and text[:1].islower():
+        return before[:-1] + text
+    space = "" if before[-1:] > "\u2e7f" and text[:1] > "\u2e7f" else " "
+    return f"{before}{space}{text}"
+
+
+def _continues(last: _Line, line: _Line, usual: float, edge: float) -> bool:
+    """Whether a line goes on with the paragraph of the one before it."""
+    if _ITEM.match(line.text) or abs(last.size - line.size) > 0.2 * max(last.size, line.size):
         return False
-    if line.page != last.page or line.box != last.box:
-        # A paragraph goes on over the page or column when it stopped in the middle of a sentence.
-        return (
-            line.page <= last.page + 1
-            and last.right - last.left > 0.85 * usual
-            and not re.search(r"[.!?:;。！？：；…\"”)]$", last.text)
-            and (line.text[:1].islower() or line.text[:1] > "\u2e7f")
-        )
-    # A short last line ends a paragraph, where the next begins indented or with a capital.
-    ended = re.search(r"[.!?:。！？：…\"”]$", last.text) is not None
-    short = last.right < line.right - 0.15 * max(usual, 1.0)
-    indented = line.left > last.left + 8
-    return not (ended and (short or indented))
+    ended = re.search(r"[.!?:。！？：…\"”)]$", last.text) is not None
+    full = last.right > edge - 0.2 * max(usual, 1.0)
+    if line.page == last.page and line.box == last.box:
+        # A short last line ends a paragraph, and so does a line that ends a sentence before an indented one.
+        return full and not (ended and line.left > last.left + 8) and not (ended and last.right < edge - 0.08 * usual)
+    if not full or ended or last.right - last.left < 0.8 * usual:
+        return False
+    # Over the column or page, or where a box broke off because a line begins in another face.
+    below = line.page == last.page and 0 < line.top - last.top < 0.03 and abs(line.left - last.left) < 4
+    onward = line.page <= last.page + 1 and (line.text[:1].islower() or line.text[:1] > "\u2e7f")
+    return below or onward

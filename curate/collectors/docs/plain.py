@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 from curate.collectors.docs.document import Document, Heading, Section, nest
 
@@ -104,4 +105,5 @@ def _cells(text: str) -> int:
 
 
 def _body(lines: list[str]) -> str:
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in lines)).strip("\n")
+    text = textwrap.dedent("\n".join(line.rstrip() for line in lines))
+    return re.sub(r"\n{3,}", "\n\n", text).strip("\n")

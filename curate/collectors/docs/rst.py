@@ -1,4 +1,4 @@
-"""reStructuredText → sections in Markdown. Nothing is included, fetched or run; Sphinx's own marks are read as far as they say something."""
+"""reStructuredText → sections in Markdown. Nothing is included, fetched or run; Sphinx's marks are read as text."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _without_roles(text: str) -> str:
         role, content = match.group(2), match.group(3)
         if role in _KEPT_ROLES:
             return match.group(0)
-        shown = re.fullmatch(r"(.+?)\s*<[^<>]*>", content, re.DOTALL)
+        shown = re.fullmatch(r"(.+?)\s+<.*>", content, re.DOTALL)
         words = (shown.group(1) if shown else content).lstrip("!")
         if words.startswith("~"):
             words = words[1:].split(".")[-1]
@@ -91,7 +91,7 @@ def _offer_directives(text: str, directives: Any) -> None:
     from docutils.parsers.rst import Directive
     from docutils.statemachine import StringList
 
-    class Content(Directive):
+    class Content(Directive):  # type: ignore[misc]
         """A directive of Sphinx or of somebody's own: a label made of its arguments, and its content as text."""
 
         has_content = True
@@ -110,7 +110,8 @@ def _offer_directives(text: str, directives: Any) -> None:
             box = nodes.container()
             content = StringList(self.content)
             if name in _LABELLED:
-                box += nodes.paragraph("", "", nodes.strong("", f"{_LABELLED[name]} {argument}".strip() + ":"))
+                end = ":" if self.content else "."
+                box += nodes.paragraph("", "", nodes.strong("", f"{_LABELLED[name]} {argument}".strip() + end))
             elif argument and name not in ("only", "ifconfig"):
                 signature = nodes.literal("", argument)
                 box += nodes.paragraph("", "", signature)

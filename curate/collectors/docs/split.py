@@ -16,10 +16,13 @@ def split(text: str, max_chars: int) -> tuple[list[str], list[str]]:
     for block in blocks_of(text):
         if width(block) <= max_chars:
             pieces.append(block)
+        elif block.lstrip().startswith("|"):
+            pieces += _table_parts(block, max_chars)
         elif _is_whole(block):
             too_long.append(block)
         else:
-            pieces += _sentences(block, max_chars)
+            for piece in _sentences(block, max_chars):
+                (pieces if width(piece) <= max_chars else too_long).append(piece)
     count = max(1, -(-sum(map(width, pieces)) // max_chars))
     # Parts of like length: a part of three words after one of four thousand teaches nothing.
     goal = min(max_chars, -(-sum(map(width, pieces)) // count) * 11 // 10)
@@ -27,8 +30,9 @@ def split(text: str, max_chars: int) -> tuple[list[str], list[str]]:
     length = 0
     for piece in pieces:
         size = width(piece)
-        introduces = bool(parts) and parts[-1][-1].rstrip().endswith((":", "：")) and length + size <= max_chars
-        if not parts or (length + size > goal and not introduces) or length + size > max_chars:
+        # What ends in a colon stays with what it introduces.
+        introduces = bool(parts) and parts[-1][-1].rstrip().endswith((":", "："))
+        if not parts or length + size > (max_chars if introduces else goal):
             parts.append([])
             length = 0
         parts[-1].append(piece)
@@ -37,7 +41,7 @@ def split(text: str, max_chars: int) -> tuple[list[str], list[str]]:
 
 
 def blocks_of(text: str) -> list[str]:
-    """Blocks of a Markdown text: paragraphs, lists with what is indented under them, tables, and code with its fences."""
+    """Blocks of a Markdown text: paragraphs, lists with what is indented under them, tables, code with its fences."""
     blocks: list[list[str]] = [[]]
     fence = ""
     for line in text.split("\n"):
@@ -60,21 +64,32 @@ def blocks_of(text: str) -> list[str]:
     return ["\n".join(block) for block in blocks if block]
 
 
+def _table_parts(block: str, max_chars: int) -> list[str]:
+    """A Markdown table as several, each under the same head."""
+    head, rows = block.split("\n")[:2], block.split("\n")[2:]
+    parts: list[list[str]] = [[]]
+    for row in rows:
+        if parts[-1] and width("\n".join([*head, *parts[-1], row])) > max_chars:
+            parts.append([])
+        parts[-1].append(row)
+    return ["\n".join([*head, *part]) for part in parts]
+
+
 def _is_whole(block: str) -> bool:
-    return re.match(r"\s*(?:`{3,}|~{3,}|\||    |\t)", block) is not None
+    return re.match(r"\s*(?:`{3,}|~{3,}|    |\t)", block) is not None
 
 
 def _sentences(block: str, max_chars: int) -> list[str]:
-    """A long paragraph or list in pieces that end with a line or a sentence."""
+    """A long paragraph or list in pieces that end with a line or a sentence; what has neither stays as long as it is."""
     ends = r"(?<=\n)" if block.count("\n") > 3 else r"(?<=[.!?])\s+|(?<=[。！？；])"
-    pieces: list[str] = []
+    pieces: list[list[str]] = []
+    length = 0
     for sentence in re.split(ends, block):
-        while width(sentence) > max_chars:
-            pieces.append(sentence[: max_chars // 2])
-            sentence = sentence[max_chars // 2 :]
-        if pieces and width(pieces[-1]) + width(sentence) <= max_chars:
-            glue = "" if pieces[-1].endswith("\n") or pieces[-1][-1:] > "\u2e7f" else " "
-            pieces[-1] += glue + sentence
-        elif sentence:
-            pieces.append(sentence)
-    return [piece.rstrip() for piece in pieces if piece.strip()]
+        size = width(sentence) + 1
+        if not pieces or length + size > max_chars:
+            pieces.append([])
+            length = 0
+        glue = "" if not pieces[-1] or pieces[-1][-1].endswith("\n") or pieces[-1][-1][-1:] > "\u2e7f" else " "
+        pieces[-1] += [glue, sentence]
+        length += size
+    return [text for piece in pieces if (text := "".join(piece).rstrip())]
