@@ -1,15 +1,12 @@
 """Reading blocks of plain JSON lines by whole columns: the same rows as line by line, several times faster.
 
-A block is read so only if Arrow's strict JSON reader finds in it exactly the columns and types that were expected: a
-field that is new, of another type, or there twice is an error for it, and the block is then read line by line. What
-remains is checked here. A test holds the two ways together.
+A block is read so only if every line of it is one object with the same fields, in one of the two plainest shapes that
+rows come in: a few texts, or a list of plain messages. Anything else in a block sends the whole block to the way line by
+line. A test holds the two ways together.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +14,6 @@ import numpy as np
 import orjson
 import polars as pl
 import pyarrow as pa
-import pyarrow.json as pj
 
 from curate.files import MAX_ROW_BYTES, InputFile, LineBlock
 from schemas.formats import NOTES, Plan
@@ -33,141 +29,141 @@ FLAT = {"alpaca": ("instruction", "output", "input", "system"), "prompt_completi
 LISTS = {"sharegpt": ("conversations", "from", "value"), "messages": ("messages", "role", "content")}
 """Formats whose rows are one list of plain messages: the list, the speaker and what was said."""
 
-_AHEAD = 2
-_PLAIN: dict[type, pa.DataType] = {str: pa.string(), int: pa.int64(), bool: pa.bool_()}
+_PLAIN = frozenset({str, int, bool})
+_SPACE = np.frombuffer(b" \t\r", dtype=np.uint8)
+_SPACE_OR_QUOTE = np.frombuffer(b' \t\r"', dtype=np.uint8)
+
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns that plain rows of a file have."""
+    """The fields that plain rows of a file have."""
 
     plan: Plan
-    schema: pa.Schema
+    keys: tuple[str, ...]
 
     @staticmethod
     def of(plan: Plan, row: dict[str, Any]) -> Layout | None:
         """The layout of rows like this one, or None if they are not plain."""
         name = plan.format.name
-        fields: list[tuple[str, pa.DataType]] = []
-        for field, key in plan.places:
-            if name in FLAT and field in FLAT[name]:
-                fields.append((key, pa.string()))
-            elif name in LISTS and field == LISTS[name][0]:
-                _, speaker, said = LISTS[name]
-                fields.append((key, pa.list_(pa.struct([(speaker, pa.string()), (said, pa.string())]))))
-            else:
-                return None
-        for key in (*(key for _, key in plan.own), *plan.rest):
-            kind = _PLAIN.get(type(row[key]))
-            if kind is None or (key not in plan.rest and kind != pa.string()):
-                return None
-            fields.append((key, kind))
-        return Layout(plan, pa.schema(fields)) if all(type(key) is str for key, _ in fields) else None
+        known = FLAT.get(name) or LISTS.get(name, ())[:1]
+        return Layout(plan, tuple(row)) if all(field in known for field, _ in plan.places) else None
 
-    def parse(self, block: LineBlock) -> pa.Table | None:
-        """The block as a table, or None if it is not exactly so."""
-        data = block.data
-        if not data or block.rejects or b"\n\n" in data or data[:1] != b"{":
-            return None
-        body = data.removesuffix(b"\n")
-        lines = body.count(b"\n") + 1
-        # Each line is one object: it begins with a brace and ends with one, and there are as many rows as lines.
-        if body[-1:] != b"}" or body.count(b"}\n{") != lines - 1:
-            return None
-        try:
-            data.decode()
-            table = pj.read_json(
-                pa.BufferReader(data),
-                read_options=pj.ReadOptions(use_threads=False, block_size=max(len(data) + 1, 1 << 16)),
-                parse_options=pj.ParseOptions(explicit_schema=self.schema, unexpected_field_behavior="error"),
-            )
-        except (pa.ArrowException, UnicodeDecodeError):
-            return None
-        return table if table.num_rows == lines and len(data) <= MAX_ROW_BYTES else None
+    def frame(self, block: LineBlock, file: InputFile, task: str | None, repeats: Repeats) -> pl.DataFrame | None:
+        """The block's rows as a frame of canonical columns, or None if one of them is not plain."""
+        from curate.read import column_array, frame_of
 
-    def frame(
-        self, table: pa.Table, first_line: int, file: InputFile, task: str | None, repeats: Repeats
-    ) -> pl.DataFrame | None:
-        """The table's rows as a frame of canonical columns, or None if one of them is not plain."""
-        from curate.read import frame_of
-
-        texts = {name: table.column(name).combine_chunks() for name in table.column_names}
-        own = {key for _, key in self.plan.own}
-        beside = [*self.plan.rest, *own]
-        # Null and missing look alike in a column; line by line they differ only in `extra`.
-        if any(texts[key].null_count for key in beside):
+        rows = self._parsed(block)
+        if rows is None:
             return None
-        read = self._flat(texts) if self.plan.format.name in FLAT else self._lists(texts)
+        rest = {key: [row[key] for row in rows] for key in self.plan.rest}
+        own = {name: [row[key] for row in rows] for name, key in self.plan.own}
+        if not all(_PLAIN.issuperset(map(type, values)) for values in rest.values()):
+            return None
+        if not all(set(map(type, values)) == {str} for values in own.values()):
+            return None
+        read = self._flat(rows) if self.plan.format.name in FLAT else self._lists(rows)
         if read is None:
             return None
-        contents, notes, messages = read
-        extras = _extras({key: texts[key].to_pylist() for key in self.plan.rest}, notes, table.num_rows)
-        values = {name: texts[key].to_pylist() for name, key in self.plan.own}
-        tasks: Any = [one or task for one in values["task"]] if "task" in values else task
-        kind = self.plan.format.kind
-        empty = {
-            name: pa.nulls(table.num_rows, _type(dtype))
-            for name, dtype in columns(kind).items()
-            if name in content_columns(kind)
-        }
+        contents, notes, messages, nested = read
+        if not _no_key_twice(block.data, len(self.keys) * len(rows) + nested):
+            return None
+        kind, types = self.plan.format.kind, columns(self.plan.format.kind)
+        empty = {name: column_array([None] * len(rows), types[name]) for name in content_columns(kind) if name != "messages"}
         return frame_of(
             kind,
             file,
             digests=[content_digest(content, nulls=False) for content in contents],
             repeats=repeats,
-            lines=np.arange(first_line, first_line + table.num_rows),
+            lines=np.arange(block.first_line, block.first_line + len(rows)),
             parts=None,
-            extras=extras,
-            external_ids=values.get("id"),
-            tasks=tasks,
-            languages=values.get("lang"),
-            splits=values.get("split"),
+            extras=_extras(rest, notes, len(rows)),
+            external_ids=own.get("id"),
+            tasks=[one or task for one in own["task"]] if "task" in own else task,
+            languages=own.get("lang"),
+            splits=own.get("split"),
             content=empty | {"messages": messages},
         )
 
-    def _flat(self, texts: dict[str, pa.Array]) -> Any:
-        places = dict(self.plan.places)
-        asked_key, answer_key = (places[name] for name in self.plan.format.required)
-        if texts[asked_key].null_count or texts[answer_key].null_count:
+    def _parsed(self, block: LineBlock) -> Rows | None:
+        """The rows, if there is one in each line, each with the fields expected in the order expected."""
+        data = block.data.removesuffix(b"\n")
+        ends = data.count(b"\n")
+        if block.rejects or data[:1] != b"{" or data[-1:] != b"}" or data.count(b"}\n{") != ends or len(data) > MAX_ROW_BYTES:
             return None
-        asked, answers = texts[asked_key].to_pylist(), texts[answer_key].to_pylist()
-        given = texts[places["input"]].to_pylist() if "input" in places else None
-        systems = texts[places["system"]].to_pylist() if "system" in places else None
-        if systems is not None and any(systems):
+        try:
+            rows: Rows = orjson.loads(b"[" + data.replace(b"\n", b",\n") + b"]")
+        except orjson.JSONDecodeError:
+            return None
+        if len(rows) != ends + 1 or list(map(tuple, rows)).count(self.keys) != len(rows):
+            return None
+        return rows
+
+    def _flat(self, rows: Rows) -> Any:
+        """Contents, notes, messages and how many keys there are below the rows' own; None if a row is not plain."""
+        places = dict(self.plan.places)
+        asked, answers = ([row[places[name]] for row in rows] for name in self.plan.format.required)
+        if set(map(type, asked)) != {str} or set(map(type, answers)) != {str}:
+            return None
+        if "system" in places and any(row[places["system"]] for row in rows):
             return None
         notes: list[Any] | None = None
-        if given is not None and any(given):
-            notes = [{"instruction_chars": len(ask)} if more else None for ask, more in zip(asked, given, strict=True)]
-            asked = [f"{ask}\n{more}" if more else ask for ask, more in zip(asked, given, strict=True)]
+        if "input" in places:
+            given = [row[places["input"]] for row in rows]
+            if not {str, type(None)}.issuperset(map(type, given)):
+                return None
+            if any(given):
+                notes = [{"instruction_chars": len(ask)} if more else None for ask, more in zip(asked, given, strict=True)]
+                asked = [f"{ask}\n{more}" if more else ask for ask, more in zip(asked, given, strict=True)]
         contents = [
-            {"messages": [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]}
+            {"messages": [{"content": ask, "role": "user"}, {"content": answer, "role": "assistant"}]}
             for ask, answer in zip(asked, answers, strict=True)
         ]
-        count = len(asked)
-        said: list[str] = [""] * (2 * count)
+        said: list[str] = [""] * (2 * len(rows))
         said[::2], said[1::2] = asked, answers
-        return contents, notes, _messages(["user", "assistant"] * count, said, np.arange(0, 2 * count + 1, 2))
+        offsets = np.arange(0, 2 * len(rows) + 1, 2)
+        return contents, notes, _messages(["user", "assistant"] * len(rows), said, offsets), 0
 
-    def _lists(self, texts: dict[str, pa.Array]) -> Any:
-        key = dict(self.plan.places)[LISTS[self.plan.format.name][0]]
-        _, speaker, said = LISTS[self.plan.format.name]
-        lists = texts[key]
-        flat = lists.flatten()
-        lengths = np.diff(lists.offsets.to_numpy())
-        if lists.null_count or flat.null_count or not lengths.all():
+    def _lists(self, rows: Rows) -> Any:
+        """See `_flat`."""
+        name, speaker, said = LISTS[self.plan.format.name]
+        key = dict(self.plan.places)[name]
+        lists = [row[key] for row in rows]
+        if set(map(type, lists)) != {list} or not all(lists):
             return None
-        speakers, contents = flat.field(speaker), flat.field(said)
-        if speakers.null_count or contents.null_count:
+        flat = [turn for turns in lists for turn in turns]
+        if set(map(type, flat)) != {dict} or set(map(len, flat)) != {2}:
             return None
-        roles = [ROLES.get(name) for name in speakers.to_pylist()]
-        if None in roles:
+        try:
+            roles = [ROLES.get(turn[speaker]) for turn in flat]
+            words = [turn[said] for turn in flat]
+        except (KeyError, TypeError):
             return None
-        words = contents.to_pylist()
-        turns = [{"role": role, "content": word} for role, word in zip(roles, words, strict=True)]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        ends = offsets.tolist()
-        rows = [{"messages": turns[begin:end]} for begin, end in zip(ends, ends[1:], strict=False)]
-        return rows, None, _messages(roles, words, offsets)
+        if None in roles or set(map(type, words)) != {str}:
+            return None
+        turns = [{"content": word, "role": role} for word, role in zip(words, roles, strict=True)]
+        ends = np.concatenate([[0], np.cumsum([len(one) for one in lists])])
+        places = ends.tolist()
+        contents = [{"messages": turns[places[number] : places[number + 1]]} for number in range(len(rows))]
+        return contents, None, _messages(roles, words, ends), 2 * len(flat)
+
+
+def _no_key_twice(data: bytes, keys: int) -> bool:
+    """Whether there are just as many keys in some JSON as were read from it; a key that occurs twice is read once.
+
+    A key's quotation mark stands before a colon. In a text that mark would be escaped, so that only a backslash at the
+    end of a key could deceive; then, and where space stands before a colon, the answer is no.
+    """
+    codes = np.frombuffer(data, dtype=np.uint8)
+    colons = np.flatnonzero(codes == ord(":"))
+    before, further = codes[colons - 1], codes[colons - 2]
+    quoted = before == ord('"')
+    escaped = quoted & (further == ord("\\"))
+    spaced = np.isin(before, _SPACE) & np.isin(further, _SPACE_OR_QUOTE)
+    if spaced.any() or (escaped.any() and b'\\\\"' in data):
+        return False
+    return int(quoted.sum() - escaped.sum()) == keys
 
 
 def _extras(rest: dict[str, list[Any]], notes: list[Any] | None, count: int) -> list[str | None] | None:
@@ -177,12 +173,9 @@ def _extras(rest: dict[str, list[Any]], notes: list[Any] | None, count: int) -> 
     from curate.read import EXTRA_OPTIONS
 
     names = list(rest)
-    rows: list[dict[str, Any]] = (
-        [dict(zip(names, values, strict=True)) for values in zip(*rest.values(), strict=True)]
-        if rest
-        else [{} for _ in range(count)]
-    )
+    rows: Rows = [dict(zip(names, values, strict=True)) for values in zip(*rest.values(), strict=True)] if rest else []
     if notes is not None:
+        rows = rows or [{} for _ in range(count)]
         for row, note in zip(rows, notes, strict=True):
             if note is not None:
                 row[NOTES] = note
@@ -191,41 +184,11 @@ def _extras(rest: dict[str, list[Any]], notes: list[Any] | None, count: int) -> 
 
 def _messages(roles: list[Any], contents: list[str], offsets: Any) -> pa.Array:
     """Plain messages as an array of lists, from their parts laid out flat and where each row's begin."""
+    from curate.read import column_array
+
     message = columns("chat")["messages"]
     assert isinstance(message, pl.List) and isinstance(message.inner, pl.Struct)
     given = {"role": pa.array(roles, pa.large_string()), "content": pa.array(contents, pa.large_string())}
-    arrays = [
-        given[one.name] if one.name in given else pa.nulls(len(roles), _type(one.dtype)) for one in message.inner.fields
-    ]
-    return pa.LargeListArray.from_arrays(
-        offsets, pa.StructArray.from_arrays(arrays, [one.name for one in message.inner.fields])
-    )
-
-
-def _type(dtype: Any) -> pa.DataType:
-    from curate.read import _arrow_type
-
-    return _arrow_type(dtype)
-
-
-def ahead(
-    blocks: Iterator[LineBlock], layout: Callable[[], Layout | None]
-) -> Iterator[tuple[LineBlock, pa.Table | None]]:
-    """Each block with its table, where it is plain; the next blocks are parsed meanwhile in a thread of their own."""
-    waiting: deque[tuple[LineBlock, Layout | None, Future[pa.Table | None] | None]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="json") as pool:
-
-        def take() -> tuple[LineBlock, pa.Table | None]:
-            block, known, future = waiting.popleft()
-            table = future.result() if future is not None else None
-            # The layout may have changed since; a table of the old one is no longer what the caller expects.
-            return block, table if known == layout() else None
-
-        for block in blocks:
-            known = layout()
-            future = pool.submit(known.parse, block) if known is not None else None
-            waiting.append((block, known, future))
-            if len(waiting) > _AHEAD:
-                yield take()
-        while waiting:
-            yield take()
+    nothing = [None] * len(roles)
+    arrays = [given[one.name] if one.name in given else column_array(nothing, one.dtype) for one in message.inner.fields]
+    return pa.LargeListArray.from_arrays(offsets, pa.StructArray.from_arrays(arrays, [one.name for one in message.inner.fields]))

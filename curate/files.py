@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import tempfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,12 +24,19 @@ CHUNK_BYTES = 2 << 20
 MAX_ROW_BYTES = 32 << 20
 """A row whose text is longer than this is rejected as `too_large`."""
 
+MAX_DEPTH = 200
+"""Objects and lists nested deeper than this are rejected as `too_deep`; what writes JSON stops at 254."""
+
 MAX_RATIO = 300
 """A compressed file that grows by more than this is taken for a bomb. Text reaches 30 or so, gzip at most 1,032."""
 
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
 _RATIO_FROM = 64 << 20
 _SAMPLE_BYTES = 1 << 20
 _BLOCK_ROWS = 4096
+_ZSTD_PIECE_BYTES = 2048
+"""How much is unpacked at a time: 128 KB come out of 4 bytes at most, so a bomb shows before it fills the memory."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,8 @@ class LineBlock:
             if not raw or raw.isspace():
                 continue
             try:
+                if len(raw) > MAX_ROW_BYTES:
+                    raise too_large("line")
                 row = parse_json(raw)
                 if type(row) is not dict:
                     raise Rejected("not_an_object", "the line is not a JSON object")
@@ -124,9 +135,9 @@ class Stream:
             magic = file.read(4)
             file.seek(0)
             raw = self._raw(file)
-            if magic[:2] == b"\x1f\x8b":
+            if magic.startswith(_GZIP):
                 yield from self._gzip(raw)
-            elif magic == b"\x28\xb5\x2f\xfd":
+            elif magic.startswith(_ZSTD):
                 yield from self._zstd(raw)
             else:
                 yield from raw
@@ -172,31 +183,59 @@ class Stream:
             )
 
     def _zstd(self, raw: Iterator[bytes]) -> Iterator[bytes]:
-        written = 0
-        unpack = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+        options = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+        unpack = options.decompressobj()
+        written, fresh = 0, True
+        waiting: list[bytes] = []
+        held = 0
         for packed in raw:
             rest = packed
             while rest:
                 if unpack.eof:
-                    unpack = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+                    unpack, fresh = options.decompressobj(), True
+                piece, rest = rest[:_ZSTD_PIECE_BYTES], rest[_ZSTD_PIECE_BYTES:]
                 try:
-                    # Fed in small pieces, so that a bomb is seen before it has unpacked into memory.
-                    piece, rest = rest[:16384], rest[16384:]
                     chunk = unpack.decompress(piece)
                 except zstandard.ZstdError as error:
                     self.problem = Rejected("damaged_file", f"the zstd stream is damaged: {error}")
-                    return
+                    break
+                fresh = False
                 if unpack.eof:
                     rest = unpack.unused_data + rest
+                waiting.append(chunk)
+                held += len(chunk)
                 written += len(chunk)
-                if chunk:
-                    yield chunk
+                if held >= CHUNK_BYTES:
+                    yield b"".join(waiting)
+                    waiting, held = [], 0
                 if self._too_much(written):
-                    return
-        if not unpack.eof:
+                    break
+            if self.problem is not None:
+                break
+        if held:
+            yield b"".join(waiting)
+        if self.problem is None and not unpack.eof and not fresh:
             self.problem = Rejected(
                 "truncated_file", "the zstd stream ends in the middle; the rows before that were read"
             )
+
+
+@contextmanager
+def unpacked(file: InputFile) -> Iterator[Path]:
+    """The path of the file, or of a temporary copy of what is packed in it. Raises Rejected if it cannot be unpacked."""
+    with file.path.open("rb") as begin:
+        packed = begin.read(4).startswith((_GZIP, _ZSTD))
+    if not packed:
+        yield file.path
+        return
+    stream = Stream(file.path)
+    with tempfile.NamedTemporaryFile(suffix=file.suffix) as copy:
+        for chunk in stream.chunks():
+            copy.write(chunk)
+        copy.flush()
+        if stream.problem is not None:
+            raise stream.problem
+        yield Path(copy.name)
 
 
 def _mark_bad(error: UnicodeError) -> tuple[str, int]:
@@ -258,11 +297,13 @@ def _from_first_high_byte(sample: bytes) -> bytes:
 
 
 def _guess(sample: bytes) -> str:
-    even, odd = sample[:4096:2].count(0), sample[1:4096:2].count(0)
+    begin = sample[:4096]
+    even, odd = begin[::2].count(0), begin[1::2].count(0)
+    # In UTF-16 a twentieth of all bytes are zero as soon as there is any punctuation, and nearly all on one side.
+    if (even + odd) * 20 > len(begin) and max(even, odd) > 4 * min(even, odd):
+        return "utf-16-be" if even > odd else "utf-16-le"
     lines = [line for line in sample.split(b"\n")[:-1] or [sample] if not line.isascii()]
     good = sum(_decodes(line, "utf-8") for line in lines)
-    if even + odd > 16 and not (lines and good):
-        return "utf-16-be" if even > odd else "utf-16-le"
     if not lines or good * 2 >= len(lines) or _decodes(sample[: sample.rfind(b"\n") + 1] or sample[:-4], "utf-8"):
         return "utf-8"
     cut = sample[: sample.rfind(b"\n") + 1] or sample
@@ -300,6 +341,9 @@ def checked_encoding(name: str) -> str:
     return {"utf-8-sig": "utf-8", "gbk": "gb18030", "gb2312": "gb18030"}.get(found, found)
 
 
+_TOO_DEEP = f"objects or lists are nested more than {MAX_DEPTH} deep"
+
+
 def parse_json(raw: bytes) -> Any:
     """The JSON value spelled by some bytes. Raises Rejected for anything that would not survive: bad JSON or Unicode,
     a key that occurs twice in one object, numbers beyond 64 bits, nesting too deep."""
@@ -307,7 +351,7 @@ def parse_json(raw: bytes) -> Any:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise _why_not_json(raw, error) from None
-    if type(value) is not dict:
+    if type(value) is not dict and type(value) is not list:
         return value
     keys, odd = _count_keys(value)
     # Each key is followed by a colon. More of them than keys: a key occurs twice, or a text holds `":`. Look closer.
@@ -317,21 +361,27 @@ def parse_json(raw: bytes) -> Any:
 
 
 def _count_keys(value: Any) -> tuple[int, bool]:
-    """How many keys there are in all objects, and whether a number may have lost digits."""
+    """How many keys there are in all objects, and whether a number may have lost digits. Raises Rejected when too deep."""
     keys, odd = 0, False
-    todo = [value]
-    for one in todo:
-        if type(one) is dict:
-            keys += len(one)
-            one = one.values()
-        for inner in one:
-            kind = type(inner)
-            if kind is str:
-                continue
-            if kind is dict or kind is list:
-                todo.append(inner)
-            elif kind is float and abs(inner) >= 9.2e18:
-                odd = True
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise Rejected("too_deep", _TOO_DEEP)
+        below = []
+        for one in level:
+            if type(one) is dict:
+                keys += len(one)
+                one = one.values()
+            for inner in one:
+                kind = type(inner)
+                if kind is str:
+                    continue
+                if kind is dict or kind is list:
+                    below.append(inner)
+                elif kind is float and abs(inner) >= 9.2e18:
+                    odd = True
+        level = below
     return keys, odd
 
 
@@ -361,7 +411,7 @@ def _look_closer(raw: bytes) -> None:
     try:
         json.loads(raw, object_pairs_hook=unique, parse_int=small, parse_float=finite)
     except RecursionError:
-        raise Rejected("too_deep", "objects or lists are nested too deeply") from None
+        raise Rejected("too_deep", _TOO_DEEP) from None
 
 
 def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> Rejected:
@@ -369,7 +419,7 @@ def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> Rejected:
     if not _decodes(raw, "utf-8"):
         return Rejected("invalid_utf8", "bytes that are not valid text; name the file's encoding with --encoding")
     if "ecursion" in said:
-        return Rejected("too_deep", "objects or lists are nested too deeply")
+        return Rejected("too_deep", _TOO_DEEP)
     if "surrogate" in said:
         return Rejected("invalid_unicode", "half a surrogate pair, which is no character")
     if b"NaN" in raw or b"Infinity" in raw:
@@ -377,6 +427,11 @@ def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> Rejected:
             "bad_json", f"not valid JSON (NaN and Infinity are not): {error.msg} at character {error.pos + 1}"
         )
     return Rejected("bad_json", f"not valid JSON: {error.msg} at character {error.pos + 1}")
+
+
+def too_large(what: str) -> Rejected:
+    """The refusal of a row that is too long."""
+    return Rejected("too_large", f"the {what} is longer than {MAX_ROW_BYTES >> 20} MB")
 
 
 def reject(file: InputFile, line: int | None, why: Rejected, held: bytes | str = b"") -> Reject:

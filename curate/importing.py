@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from curate.collectors.collector import Collector, Found, Refused
 from curate.files import InputFile
 from curate.read import Piece, Reading, Repeats, assemble, file_encoding, find_files, find_rows, read_files
 from curate.recipe import checked_settings
-from schemas.console import Progress, progress
+from schemas.console import progress
 from schemas.dataset import Dataset, DatasetWriter, Reject, RejectSink, Told, datasets_in, open_dataset, sha256_of
 from schemas.errors import UserError
+from schemas.excerpt import excerpt
 from schemas.formats import FORMATS, Read
 from schemas.lookup import find
 from schemas.manifest import InputFile as ReadFile
 from schemas.manifest import fingerprint, library_versions
-from schemas.run import STATE, AlreadyDone, Run, run_into
+from schemas.run import AlreadyDone, Run, run_into
 from schemas.sources import Source
 
 VERSION = 1
@@ -87,7 +90,6 @@ def _collected(collector: Collector, files: Sequence[InputFile]) -> Iterator[Pie
     """A collector's rows as pieces, file by file."""
     repeats = Repeats()
     form = FORMATS["messages"]
-    read_before = 0
     for file in files:
         reads: list[Read] = []
         items: list[Found] = []
@@ -105,15 +107,14 @@ def _collected(collector: Collector, files: Sequence[InputFile]) -> Iterator[Pie
             own = {"id": item.external_id, "task": item.task}
             reads.append(Read(form, content, {key: value for key, value in own.items() if value}, dict(item.extra)))
             items.append(item)
-        read_before += size
         for begin in range(0, len(reads), 4096):
             batch, found = reads[begin : begin + 4096], items[begin : begin + 4096]
             lines: list[Any] = [item.line for item in found]
             frame, bad = assemble("chat", batch, lines, file, None, None, repeats, [item.part for item in found])
             rejects += [Reject(file.name, lines[number], why.reason, why.detail) for number, why in bad]
-            yield Piece(file, "chat", frame, [], Counter(messages=frame.height), read_before)
+            yield Piece(file, "chat", frame, [], Counter(messages=frame.height), size)
         if rejects:
-            yield Piece(file, "chat", None, rejects, Counter(), read_before)
+            yield Piece(file, "chat", None, rejects, Counter(), size)
 
 
 class _Job:
@@ -135,13 +136,13 @@ class _Job:
         self.files = files
         self.passed_over = passed_over
         self.settings = dict(settings)
-        self.sources = {file.source: Source(name=file.source, **source) for file in files}
+        self.sources = {file.source: _source(file.source, source) for file in files}
         self.seconds: dict[str, float] = {}
 
-    def carry_out(self, read: Any, *, replace: bool) -> Made:
+    def carry_out(self, read: Callable[[], Iterator[Piece]], *, replace: bool) -> Made:
         began = time.monotonic()
-        stamps = {file.name: _stamp(file.path) for file in self.files}
-        hashes = {file.name: sha256_of(file.path) for file in self.files}
+        stamps = [_stamp(file.path) for file in self.files]
+        hashes = {file.name: _hash(file) for file in self.files}
         self.seconds["hash"] = time.monotonic() - began
         mark = fingerprint(
             {
@@ -154,34 +155,40 @@ class _Job:
         )
         try:
             with run_into(self.out, mark, replace=replace) as run:
-                _clear(run)
-                self._write(run, read, mark, hashes)
-                for file in self.files:
-                    if _stamp(file.path) != stamps[file.name]:
+                run.clear()  # reading is fast, so a cut-off import is not continued but done again
+                try:
+                    self._write(run, read, mark, hashes)
+                except BaseException:
+                    run.clear()
+                    raise
+                for file, stamp in zip(self.files, stamps, strict=True):
+                    if _stamp(file.path) != stamp:
                         raise UserError(f"{file.path} changed while it was read", hint="run the same command again")
                 run.publish()
         except AlreadyDone:
             return Made([open_dataset(one) for one in datasets_in(self.out)], already=True)
         return Made([open_dataset(one) for one in datasets_in(self.out)])
 
-    def _write(self, run: Run, read: Any, mark: str, hashes: Mapping[str, str]) -> None:
+    def _write(self, run: Run, read: Callable[[], Iterator[Piece]], mark: str, hashes: Mapping[str, str]) -> None:
         began = time.monotonic()
         writers: dict[str, DatasetWriter] = {}
         loose = RejectSink(run.folder / "rejected.part")
         reading = _Tally()
-        sizes = {file.name: file.path.stat().st_size for file in self.files}
+        sizes = [file.path.stat().st_size for file in self.files]
+        begins = dict(zip((file.name for file in self.files), accumulate(sizes, initial=0), strict=False))
         try:
-            with progress(self.command, sum(sizes.values())) as shown:
+            with progress(self.command, sum(sizes)) as shown:
                 for piece in read():
-                    if piece.kind is not None and piece.kind not in writers and piece.frame is not None:
-                        writers[piece.kind] = DatasetWriter(run.folder / piece.kind, piece.kind)
-                    if piece.frame is not None:
+                    if piece.kind is not None and piece.frame is not None and piece.frame.height:
+                        if piece.kind not in writers:
+                            writers[piece.kind] = DatasetWriter(run.folder / piece.kind, piece.kind)
                         writers[piece.kind].add(piece.frame)
                     for reject in piece.rejects:
                         sink = writers[piece.kind].rejects if piece.kind in writers else loose
                         sink.add(reject)
                     reading.count(piece)
-                    self._show(shown, piece, reading, sizes)
+                    done = begins[piece.file.name] + piece.bytes_read
+                    shown.at(done, reading.total, f"{self.command} {piece.file.name}")
             if not writers:
                 raise _nothing_usable(self.paths, loose)
             first = max(writers.values(), key=lambda writer: writer.data.rows)
@@ -201,15 +208,6 @@ class _Job:
             first.folder.rmdir()
         for kind, writer in writers.items():
             self._finish(writer, run.folder if only else run.folder / kind, kind, only, mark, hashes, reading)
-
-    def _show(self, shown: Progress, piece: Piece, reading: _Tally, sizes: Mapping[str, int]) -> None:
-        before = 0
-        for file in self.files:
-            if file.name == piece.file.name:
-                break
-            before += sizes[file.name]
-        done = piece.bytes_read if self.command == "collect" else before + piece.bytes_read
-        shown.at(done, sum(reading.rows.values()), f"{self.command} {piece.file.name}")
 
     def _finish(
         self,
@@ -302,11 +300,13 @@ class _Tally:
 
     def __init__(self) -> None:
         self.rows: Counter[tuple[str, str]] = Counter()
+        self.total = 0
         self.formats: dict[str, Counter[str]] = {}
 
     def count(self, piece: Piece) -> None:
         if piece.frame is not None and piece.kind is not None:
             self.rows[piece.file.name, piece.kind] += piece.frame.height
+            self.total += piece.frame.height
         self.formats.setdefault(piece.file.name, Counter()).update(piece.formats)
 
 
@@ -315,18 +315,37 @@ def finding(kind: str, severity: str, count: int, example: str, fix: str) -> dic
     return {"kind": kind, "severity": severity, "count": count, "example": example, "fix": fix}
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    found = path.stat()
+def _source(name: str, fields: Mapping[str, Any]) -> Source:
+    try:
+        return Source(name=name, **fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(
+            f"{first['loc'][0]} of the source {excerpt(name, 60)!r}: {first['msg']}",
+            hint="name the source yourself with --source",
+        ) from None
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Size and time of last change; None where the file is gone."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
     return found.st_size, found.st_mtime_ns
 
 
-def _clear(run: Run) -> None:
-    """Begin anew: reading is fast, so a cut-off import is not continued but done again."""
-    for path in run.folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != STATE:
-            path.unlink()
+def _hash(file: InputFile) -> str:
+    try:
+        file.name.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"the name of {excerpt(str(file.path))} is not valid UTF-8", hint="rename the file") from None
+    try:
+        return sha256_of(file.path)
+    except OSError as error:
+        raise UserError(
+            f"{file.path} cannot be read: {error.strerror}", hint="check that it is there, and yours to read"
+        ) from error
 
 
 def _nothing_usable(paths: Sequence[Path], loose: RejectSink) -> UserError:
@@ -341,8 +360,9 @@ def _nothing_usable(paths: Sequence[Path], loose: RejectSink) -> UserError:
     columns = ""
     if reason == "unknown_format":
         columns = "; map a column with --map output=COLUMN, or see `curate formats`"
+    every = sum(loose.counts.values())
     return UserError(
-        f"none of {sum(loose.counts.values()):,} rows in {listed} can be used; {number:,} for {reason}, first at {said}",
+        f"none of {every:,} rows in {listed} can be used; {number:,} for {reason}, first at {said}",
         hint=f"run `curate check {paths[0]}` for everything that is wrong{columns}",
     )
 

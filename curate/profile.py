@@ -120,12 +120,12 @@ _CANDIDATE = rf"[@＠]|{_DIGIT}(?:[^0-9０-９]{{0,3}}{_DIGIT}){{6}}|{_IDENTIFIE
 
 _FIXES = {
     "rejected_input": "run `curate check` on the files: it names every line that could not be read and why",
-    "personal_data": "run `curate scrub` before rows leave this machine; this was a quick look, not a scan",
-    "secret": "revoke what is still valid, then run `curate scrub`; this was a quick look, not a scan",
+    "personal_data": "remove it before rows leave this machine; this was a quick look, not a scan",
+    "secret": "revoke what is still valid, then remove it; this was a quick look, not a scan",
     "repeated_instruction": "look at the rows, then add `- use: exact_duplicates` or cap them with `- use: balance`",
     "repeated_opening": "a model learns the phrase: where it declines, add `- use: refusal`; else rewrite the answers",
-    "one_task": "add `- use: balance` (`by: task`, `max_share: 0.5`) to a recipe, or add others with `curate mix`",
-    "one_source": "add `- use: balance` (`by: source`, `max_share: 0.5`) to a recipe, or add others with `curate mix`",
+    "one_task": "add `- use: balance` (`by: task`, `max_share: 0.5`) to a recipe, or add rows of others",
+    "one_source": "add `- use: balance` (`by: source`, `max_share: 0.5`) to a recipe, or add rows of others",
     "long_sequences": "cut or drop them with `- use: length` (`field: conversation`), or train with a longer maximum",
     "length_bias": "a reward for length is what such pairs teach: add pairs whose better answer is the shorter one",
     "identical_pairs": "such pairs teach nothing: look at them with `curate show`, then have people judge them again",

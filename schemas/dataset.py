@@ -14,8 +14,9 @@ import datetime
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -31,14 +32,27 @@ from pydantic import ValidationError
 from schemas.card import CARD, CROISSANT, card, croissant
 from schemas.errors import DatasetError
 from schemas.excerpt import excerpt
-from schemas.manifest import DIGEST_BITS, MANIFEST, Counts, Manifest, Shard, digest_hex, rows_digest
+from schemas.manifest import (
+    DIGEST_BITS,
+    MANIFEST,
+    Counts,
+    Manifest,
+    Shard,
+    Written,
+    digest_hex,
+    is_sealed,
+    rows_digest,
+    sealed,
+)
 from schemas.report import render_run
 from schemas.rows import Kind, columns, content_columns, content_digest
-from schemas.run import write_durably
+from schemas.run import replaced_name, write_durably
 
 DATA = "data"
 DROPPED = "dropped"
 REJECTED = "rejected.jsonl"
+REPORT = "report.html"
+REPORT_JSON = "report.json"
 
 ROW_GROUP_BYTES = 16 << 20
 """A row group is closed when its rows reach this size in memory."""
@@ -124,7 +138,8 @@ class ParquetSink:
             future.cancel()
         self._pool.shutdown(wait=True, cancel_futures=True)
         if self._writer is not None:
-            self._writer.close()
+            with suppress(OSError, pa.ArrowException):  # the disk may be full; why the run stopped is what counts
+                self._writer.close()
 
     def _flush(self) -> None:
         frame = pl.concat(self._buffer) if self._buffer else pl.DataFrame(schema=self._columns)
@@ -156,7 +171,7 @@ class ParquetSink:
         self._writer.write_table(table, row_group_size=max(1, frame.height))
         self.digest = (self.digest + rows_digest(frame)) % (1 << DIGEST_BITS)
         for name, counted in (("source", self.by_source), ("lang", self.by_language), ("task", self.by_task)):
-            counted.update(dict(frame[name].value_counts().iter_rows()))  # type: ignore[attr-defined]
+            counted.update(dict(frame[name].value_counts().iter_rows()))
         self._shard_bytes += size
         self._shard_rows += frame.height
         if self._shard_bytes >= SHARD_BYTES:
@@ -210,8 +225,13 @@ def to_arrow(frame: pl.DataFrame) -> pa.Table:
 
 
 def shard_of(path: Path, root: Path, rows: int) -> Shard:
+    """The manifest's entry for a finished file of rows."""
+    return Shard(**written(path, root).model_dump(), rows=rows)
+
+
+def written(path: Path, root: Path) -> Written:
     """The manifest's entry for a finished file."""
-    return Shard(path=path.relative_to(root).as_posix(), sha256=sha256_of(path), bytes=path.stat().st_size, rows=rows)
+    return Written(path=path.relative_to(root).as_posix(), sha256=sha256_of(path), bytes=path.stat().st_size)
 
 
 def sha256_of(path: Path) -> str:
@@ -300,6 +320,11 @@ def datasets_in(path: Path) -> list[Path]:
 def open_dataset(path: Path) -> Dataset:
     """The dataset in a folder. Raises DatasetError with what to do when it is not exactly one whole dataset."""
     if not path.exists():
+        if is_dataset(replaced_name(path)):
+            raise DatasetError(
+                f"{path} was being replaced when the command was cut off",
+                hint=f"run that command again; what {path} held is safe in {replaced_name(path)}",
+            )
         raise DatasetError(f"{path} does not exist", hint="make a dataset with `curate import PATH --out DIR`")
     if not path.is_dir():
         raise DatasetError(f"{path} is a file, not a dataset", hint=f"import it first: curate import {path} --out DIR")
@@ -315,21 +340,28 @@ def open_dataset(path: Path) -> Dataset:
             f"{path} has no {MANIFEST}, so it is no dataset, or the run that wrote it did not finish",
             hint=f"import files with `curate import {path} --out DIR`, or run the command that wrote it again",
         )
+    return Dataset(path, _read_manifest(manifest))
+
+
+def _read_manifest(path: Path) -> Manifest:
+    data = path.read_bytes()
+    hint = "make the dataset again with --replace"
     try:
-        return Dataset(path, Manifest.model_validate_json(manifest.read_bytes()))
+        found = Manifest.model_validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise DatasetError(
-            f"{manifest} is damaged or was written by another version: {where}: {first['msg']}",
-            hint="make the dataset again with --replace",
-            file=str(manifest),
+            f"{path} is damaged or was written by another version: {where}: {first['msg']}", hint=hint, file=str(path)
         ) from error
+    if not is_sealed(data):
+        raise DatasetError(f"{path} was changed since it was written: its checksum is wrong", hint=hint, file=str(path))
+    return found
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest; the dataset is whole from now on."""
-    write_durably(folder / MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
+    write_durably(folder / MANIFEST, sealed(manifest))
 
 
 class RejectSink:
@@ -376,10 +408,11 @@ class RejectSink:
 
 
 class DatasetWriter:
-    """Collects the rows, dropped rows and rejected input of one dataset into a folder."""
+    """Collects the rows, dropped rows and rejected input of one dataset into a folder. `watch` sees dropped rows."""
 
-    def __init__(self, folder: Path, kind: str) -> None:
+    def __init__(self, folder: Path, kind: str, watch: Callable[[pl.DataFrame], None] | None = None) -> None:
         self.folder = folder
+        self._watch = watch
         self.kind = kind
         folder.mkdir(parents=True, exist_ok=True)
         self.data = ParquetSink(folder / DATA, kind)
@@ -393,6 +426,8 @@ class DatasetWriter:
 
     def drop(self, frame: pl.DataFrame) -> None:
         """Append dropped rows, which have the marks."""
+        if self._watch is not None:
+            self._watch(frame)
         self._dropped.add(frame)
         self.dropped.update(dict(frame["reason"].value_counts().iter_rows()))
 
@@ -405,8 +440,9 @@ class DatasetWriter:
     def abandon(self) -> None:
         """Close files without finishing."""
         self.data.abandon()
-        self._dropped.close()
-        self.rejects.close()
+        for sink in (self._dropped, self.rejects):
+            with suppress(OSError, pa.ArrowException):
+                sink.close()
 
     def finish(self, told: Told, folder: Path | None = None) -> Manifest:
         """Write everything else into the folder, the manifest last. `folder` is where it stands now, if it was moved.
@@ -441,8 +477,9 @@ class DatasetWriter:
         (folder / CARD).write_text(card(manifest, languages), encoding="utf-8")
         (folder / CROISSANT).write_text(croissant(manifest), encoding="utf-8")
         report = told.report | _report_of(manifest, self)
-        (folder / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2, default=str))
-        (folder / "report.html").write_text(render_run(report), encoding="utf-8")
+        (folder / REPORT_JSON).write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2, default=str))
+        (folder / REPORT).write_text(render_run(report), encoding="utf-8")
+        manifest.files = [written(folder / name, folder) for name in (CARD, CROISSANT, REPORT_JSON, REPORT)]
         write_manifest(folder, manifest)
         return manifest
 
@@ -472,7 +509,7 @@ def _report_of(manifest: Manifest, writer: DatasetWriter) -> dict[str, Any]:
         "rejected": counts.rejected,
         "merged": counts.merged,
         "made": counts.made,
-        "steps": [step.model_dump() for step in manifest.steps],
+        "funnel": [step.model_dump() for step in manifest.steps],
         "rejected_examples": [one for examples in writer.rejects.examples.values() for one in examples],
         "sources": [
             source.model_dump() | {"rows": manifest.rows_by_source.get(name, 0)}
@@ -489,73 +526,95 @@ def _report_of(manifest: Manifest, writer: DatasetWriter) -> dict[str, Any]:
     }
 
 
+def repeated(frames: Callable[[], Iterator[pl.DataFrame]]) -> pl.DataFrame:
+    """`ordinal` and `id` of every row whose id and copy an earlier row has. Takes 8 bytes a row, and reads again only
+    where there may be some. `frames` gives `id` and `copy`, from the start each time it is called."""
+    nothing = pl.DataFrame(schema={"ordinal": pl.Int64, "id": pl.String})
+    key = pl.struct("id", "copy")
+    hashes = [frame.select(key.hash().alias("hash")).to_series() for frame in frames()]
+    if not hashes:
+        return nothing
+    every = pl.concat(hashes)
+    twice = every.filter(every.is_duplicated()).unique()
+    if twice.is_empty():
+        return nothing
+    found, first = [], 0
+    for frame in frames():
+        ordinal = pl.int_range(first, first + frame.height, dtype=pl.Int64).alias("ordinal")
+        found.append(frame.select(ordinal, "id", "copy").filter(key.hash().is_in(twice.implode())))
+        first += frame.height
+    return pl.concat(found).filter(~key.is_first_distinct()).select("ordinal", "id")
+
+
 def problems(folder: Path) -> Iterator[tuple[str, str, str]]:
     """Everything about a dataset folder that is not as its manifest says: (kind, file, message).
 
-    Reads every byte: each file's SHA-256 and size, row counts, the rows' digest and content hashes, that ids are unique,
-    that counts balance, and that no file is there that the manifest does not know.
+    Reads every byte: the manifest's checksum, each file's SHA-256 and size, row counts, the rows' digest and content
+    hashes, that ids are unique, that counts balance, and that no file is there that readers would take for rows.
     """
-    dataset = open_dataset(folder)
+    try:
+        dataset = open_dataset(folder)
+    except DatasetError as error:
+        if not is_dataset(folder):
+            raise
+        yield "damaged_manifest", MANIFEST, error.message
+        return
     manifest = dataset.manifest
+    rows = {one.path: one for one in (*manifest.shards, *manifest.dropped, *manifest.rejected)}
     whole = True
-    for shard in (*manifest.shards, *manifest.dropped, *manifest.rejected):
-        path = folder / shard.path
-        if not path.is_file():
-            whole = False
-            yield "missing_file", shard.path, "the file is gone"
-        elif path.stat().st_size != shard.bytes:
-            whole = False
-            yield "wrong_size", shard.path, f"{path.stat().st_size} bytes, the manifest says {shard.bytes}"
-        elif sha256_of(path) != shard.sha256:
-            whole = False
-            yield "wrong_hash", shard.path, "the bytes are not the ones that were written"
-    known = {shard.path for shard in (*manifest.shards, *manifest.dropped, *manifest.rejected)}
+    for one in (*rows.values(), *manifest.files):
+        problem = _file_problem(folder / one.path, one)
+        if problem is not None:
+            whole = whole and one.path not in rows
+            yield problem
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if (
-            path.is_file()
-            and name not in known
-            and (name.startswith((f"{DATA}/", f"{DROPPED}/")) or path.suffix == ".parquet")
-        ):
+        misleads = name.startswith((f"{DATA}/", f"{DROPPED}/")) or path.suffix in (".parquet", ".arrow")
+        if misleads and name not in rows and not path.is_dir():
             yield "unknown_file", name, "no such file in the manifest; readers of data/*.parquet would take it for rows"
     if whole:
         yield from _row_problems(dataset)
 
 
+def _file_problem(path: Path, said: Written) -> tuple[str, str, str] | None:
+    if not path.is_file():
+        return "missing_file", said.path, "the file is gone"
+    size = path.stat().st_size
+    if size != said.bytes:
+        return "wrong_size", said.path, f"{size} bytes, the manifest says {said.bytes}"
+    if sha256_of(path) != said.sha256:
+        return "wrong_hash", said.path, "the bytes are not the ones that were written"
+    return None
+
+
 def _row_problems(dataset: Dataset) -> Iterator[tuple[str, str, str]]:
     manifest = dataset.manifest
     digest, rows, wrong = 0, 0, 0
-    ids: list[pl.Series] = []
+    by_source: Counter[str] = Counter()
     content = content_columns(dataset.kind)
     for frame in dataset.batches():
         rows += frame.height
         digest = (digest + rows_digest(frame)) % (1 << DIGEST_BITS)
-        ids.append(frame["id"])
+        by_source.update(dict(frame["source"].value_counts().iter_rows()))
         hashes = (content_digest(row).hex() for row in frame.select(content).iter_rows(named=True))
         wrong += sum(found != said for found, said in zip(hashes, frame["content_hash"], strict=True))
     if wrong:
         yield "wrong_content", DATA, f"content_hash does not fit what the row says, in {wrong} rows"
-    if rows != manifest.counts.rows_out or rows != sum(shard.rows for shard in manifest.shards):
+    if rows != manifest.counts.rows_out:
         yield "wrong_count", DATA, f"{rows} rows, the manifest says {manifest.counts.rows_out}"
     if digest_hex(digest) != manifest.digest:
         yield "wrong_digest", DATA, "the rows are not the ones the manifest was written for"
-    if ids:
-        every = pl.concat(ids)
-        if every.n_unique() != len(every):
-            yield "repeated_id", DATA, f"{len(every) - every.n_unique()} ids occur more than once"
-    found: Counter[str] = Counter()
+    again = repeated(lambda: dataset.batches(["id", "copy"]))
+    if again.height:
+        yield "repeated_id", DATA, f"{again.height} ids occur more than once, for example {again['id'][0]}"
+    dropped: Counter[str] = Counter()
     for frame in dataset.dropped():
-        found.update(dict(frame["reason"].value_counts().iter_rows()))
-    if found != Counter(manifest.counts.dropped):
-        yield (
-            "wrong_count",
-            DROPPED,
-            f"dropped rows by reason: {dict(found)}, the manifest says {manifest.counts.dropped}",
-        )
-    refused = Counter(record["reason"] for record in dataset.rejected())
-    if refused != Counter(manifest.counts.rejected):
-        yield (
-            "wrong_count",
-            REJECTED,
-            f"rejected by reason: {dict(refused)}, the manifest says {manifest.counts.rejected}",
-        )
+        dropped.update(dict(frame["reason"].value_counts().iter_rows()))
+    rejected = Counter(record["reason"] for record in dataset.rejected())
+    for what, file, found, counted in (
+        ("rows by source", DATA, by_source, manifest.rows_by_source),
+        ("dropped rows by reason", DROPPED, dropped, manifest.counts.dropped),
+        ("rejected by reason", REJECTED, rejected, manifest.counts.rejected),
+    ):
+        if found != Counter(counted):
+            yield "wrong_count", file, f"{what}: {dict(found)}, the manifest says {counted}"

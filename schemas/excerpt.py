@@ -1,7 +1,7 @@
 """How any piece of a row is shown: cut, made harmless, obvious identifiers masked. Nothing shows a row any other way.
 
 The masks are for display. They hide the commonest identifiers and promise nothing about the data itself: finding and
-replacing personal data is the work of `curate scrub`.
+replacing personal data is a stage's work.
 """
 
 from __future__ import annotations

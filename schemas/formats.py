@@ -6,8 +6,9 @@ whole list, in the order in which they are tried.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,7 +17,9 @@ import orjson
 from schemas.errors import Rejected, UserError, nearest
 from schemas.turns import (
     ROLES,
+    TURNS,
     Turn,
+    blank,
     common_prefix,
     plain,
     read_messages,
@@ -50,8 +53,10 @@ class Format(ABC):
     fields: ClassVar[dict[str, tuple[str, ...]]]
     """Our name of each field to the other names it goes by, lower case."""
     required: ClassVar[tuple[str, ...]]
+    judged: ClassVar[bool] = False
+    """Whether it says that an answer is desirable or not."""
     dataset_info: ClassVar[dict[str, Any] | None] = None
-    """LLaMA-Factory's dataset_info.json entry for files in this format, without the file name; None if it cannot read it."""
+    """LLaMA-Factory's dataset_info.json entry for this format, without the file name; None if it cannot read it."""
 
     @abstractmethod
     def fits(self, values: Values) -> bool:
@@ -75,13 +80,42 @@ def _messages_like(value: Any, key: str) -> bool:
     return isinstance(value, list) and (not value or (isinstance(value[0], dict) and key in value[0]))
 
 
-def _turns(value: Any, name: str, role: str) -> list[Turn]:
+def _turns(value: Any, name: str, role: str, notes: dict[str, Any]) -> list[Turn]:
     """Messages given as a list, as one message, or as plain text spoken by `role`."""
     if type(value) is str:
         return [{"role": role, "content": value}]
     if isinstance(value, dict):
-        return [read_turn(value, name)]
-    return read_messages(value, name)
+        return [read_turn(value, name, notes)]
+    return read_messages(value, name, notes)
+
+
+def _with_system(turns: list[Turn], values: Values, notes: dict[str, Any]) -> list[Turn]:
+    """The turns after the system prompt that may stand beside them."""
+    system = values.get("system")
+    if blank(system):
+        return turns
+    notes["system"] = True
+    return [{"role": "system", "content": text_of(system, "system")}, *turns]
+
+
+def _without_system(turns: list[Turn], notes: Mapping[str, Any], form: str) -> tuple[list[Turn], dict[str, Any]]:
+    """The turns, and beside them the system prompt, if it stood there when they were read."""
+    if notes.get("system") and turns and turns[0]["role"] == "system":
+        return turns[1:], {"system": plain(turns[0], form)}
+    return turns, {}
+
+
+def _beside_turns(notes: Mapping[str, Any], column: str) -> Mapping[str, Any]:
+    """Fields of a column's messages that no column holds, by the message's number."""
+    found = notes.get(TURNS)
+    inner = found.get(column) if isinstance(found, dict) else None
+    return inner if isinstance(inner, dict) else {}
+
+
+def _write_messages(content: Values, column: str, notes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A column's messages as role/content, with everything that stood in them."""
+    extras = _beside_turns(notes, column)
+    return [write_message(turn, extras.get(str(number))) for number, turn in enumerate(content[column])]
 
 
 def _single(turns: list[Turn], role: str, form: str, name: str) -> str:
@@ -122,7 +156,7 @@ class Alpaca(Format):
         "system": ("system_prompt", "系统提示"),
         "history": ("历史",),
     }
-    required = ("instruction", "output")
+    required: ClassVar[tuple[str, ...]] = ("instruction", "output")
     dataset_info: ClassVar = {
         "columns": {
             "prompt": "instruction",
@@ -154,10 +188,10 @@ def _alpaca_prompt(values: Values, notes: dict[str, Any]) -> tuple[list[Turn], s
     """The turns before the instruction, and the instruction with its input."""
     messages: list[Turn] = []
     system = values.get("system")
-    if system:
+    if not blank(system):
         messages.append({"role": "system", "content": text_of(system, "system")})
     history = values.get("history")
-    if history:
+    if not blank(history):
         if not isinstance(history, list):
             raise Rejected(
                 "wrong_type", f"history must be a list of question and answer pairs, found {type_name(history)}"
@@ -169,7 +203,7 @@ def _alpaca_prompt(values: Values, notes: dict[str, Any]) -> tuple[list[Turn], s
             messages.append({"role": "assistant", "content": text_of(pair[1], f"history[{number}][1]")})
     instruction = text_of(values.get("instruction"), "instruction")
     given = values.get("input")
-    if given:
+    if not blank(given):
         notes["instruction_chars"] = len(instruction)
         return messages, f"{instruction}\n{text_of(given, 'input')}"
     return messages, instruction
@@ -182,18 +216,24 @@ def _alpaca_asked(messages: list[Turn], notes: Mapping[str, Any], form: str) -> 
     asked = plain(messages[-1], form)
     at = notes.get("instruction_chars")
     out: dict[str, Any] = {"instruction": asked, "input": ""}
-    if isinstance(at, int) and asked[at : at + 1] == "\n":
+    if isinstance(at, int) and asked[at : at + 1] == "\n" and asked[at + 1 :]:
         out = {"instruction": asked[:at], "input": asked[at + 1 :]}
     before = messages[:-1]
     if before and before[0]["role"] == "system":
         out["system"] = plain(before[0], form)
         before = before[1:]
-    if len(before) % 2 or any(turn["role"] != ("user", "assistant")[number % 2] for number, turn in enumerate(before)):
+    if not _alternate(before):
         raise Rejected("not_expressible", f"{form} has a history of question and answer pairs only")
     if before:
         said = [plain(turn, form) for turn in before]
         out["history"] = [[said[number], said[number + 1]] for number in range(0, len(said), 2)]
     return out
+
+
+def _alternate(turns: list[Turn]) -> bool:
+    """Whether turns are pairs of question and answer."""
+    roles = [turn["role"] for turn in turns]
+    return roles == ["user", "assistant"] * (len(turns) // 2)
 
 
 def _no_tools(content: Values, form: str) -> None:
@@ -208,31 +248,18 @@ class _Conversation(Format):
     key: ClassVar[str]
 
     def read(self, values: Values, notes: dict[str, Any]) -> Content:
-        extras: dict[str, Any] = {}
-        messages = read_messages(values.get(self.key), self.key, extras)
-        if extras:
-            notes["turns"] = extras
-        system = values.get("system")
-        if system:
-            messages.insert(0, {"role": "system", "content": text_of(system, "system")})
-            notes["system"] = True
-        tools = values.get("tools")
-        if tools:
-            found = read_tools(tools)
-            if found:
-                return {"messages": messages, "tools": found}
-        return {"messages": messages}
+        messages = _with_system(read_messages(values.get(self.key), self.key, notes), values, notes)
+        tools = read_tools(values.get("tools"))
+        return {"messages": messages, "tools": tools} if tools else {"messages": messages}
 
     def write(self, content: Values, notes: Mapping[str, Any]) -> dict[str, Any]:
         messages = list(content["messages"])
-        out: dict[str, Any] = {}
-        if notes.get("system") and messages and messages[0]["role"] == "system":
-            out["system"] = plain(messages.pop(0), self.name)
-        extras = notes.get("turns") or {}
-        out = {self.key: [self.turn(turn, extras.get(str(number))) for number, turn in enumerate(messages)]} | out
-        if content.get("tools"):
-            out["tools"] = self.tools(content["tools"])
-        return out
+        turns, beside = _without_system(messages, notes, self.name)
+        extras = _beside_turns(notes, "messages")
+        skipped = len(messages) - len(turns)
+        written = [self.turn(turn, extras.get(str(number + skipped))) for number, turn in enumerate(turns)]
+        tools = {"tools": self.tools(content["tools"])} if content.get("tools") else {}
+        return {self.key: written} | beside | tools
 
     def turn(self, turn: Turn, extras: Mapping[str, Any] | None) -> dict[str, Any]:
         return write_message(turn, extras)
@@ -248,7 +275,7 @@ class ShareGPT(_Conversation):
     key = "conversations"
     description = "conversations of from/value, with function_call, observation and tools"
     fields: ClassVar = {"conversations": ("conversation", "对话"), "system": (), "tools": _TOOLS}
-    required = ("conversations",)
+    required: ClassVar[tuple[str, ...]] = ("conversations",)
     dataset_info: ClassVar = {
         "formatting": "sharegpt",
         "columns": {"messages": "conversations", "system": "system", "tools": "tools"},
@@ -278,7 +305,7 @@ class Messages(_Conversation):
     key = "messages"
     description = "messages of role/content, with tool_calls and tools; content may be a list of text parts"
     fields: ClassVar = {"messages": ("conversations", "conversation", "对话"), "system": (), "tools": _TOOLS}
-    required = ("messages",)
+    required: ClassVar[tuple[str, ...]] = ("messages",)
     dataset_info: ClassVar = {
         "formatting": "sharegpt",
         "columns": {"messages": "messages", "system": "system", "tools": "tools"},
@@ -309,12 +336,12 @@ class Pairs(Format):
         return _messages_like(values["conversation"], "human")
 
     def read(self, values: Values, notes: dict[str, Any]) -> Content:
-        messages: list[Turn] = []
-        if values.get("system"):
-            messages.append({"role": "system", "content": text_of(values["system"], "system")})
+        messages = _with_system([], values, notes)
         pairs = values.get("conversation")
-        if not isinstance(pairs, list) or not pairs:
+        if not isinstance(pairs, list):
             raise Rejected("wrong_type", "conversation must be a list of human/assistant pairs")
+        if not pairs:
+            raise Rejected("empty_conversation", "conversation has no pairs")
         for number, pair in enumerate(pairs):
             if not isinstance(pair, dict) or set(pair) - {"human", "assistant"}:
                 raise Rejected("wrong_type", f"conversation[{number}] must hold human and assistant only")
@@ -328,9 +355,7 @@ class Pairs(Format):
         messages = list(content["messages"])
         if messages and messages[0]["role"] == "system":
             out["system"] = plain(messages.pop(0), self.name)
-        if len(messages) % 2 or any(
-            turn["role"] != ("user", "assistant")[number % 2] for number, turn in enumerate(messages)
-        ):
+        if not messages or not _alternate(messages):
             raise Rejected("not_expressible", "pairs alternate between human and assistant")
         said = [plain(turn, self.name) for turn in messages]
         pairs = [{"human": said[number], "assistant": said[number + 1]} for number in range(0, len(said), 2)]
@@ -350,20 +375,17 @@ class PromptCompletion(Format):
         return _messages_like(values["prompt"], "role") and _is(values["completion"], list)
 
     def read(self, values: Values, notes: dict[str, Any]) -> Content:
-        prompt = _turns(values.get("prompt"), "prompt", "user")
-        completion = _turns(values.get("completion"), "completion", "assistant")
+        prompt = _turns(values.get("prompt"), "prompt", "user", notes)
+        completion = _turns(values.get("completion"), "completion", "assistant", notes)
         notes["prompt_turns"] = len(prompt)
         content: Content = {"messages": prompt + completion}
         tools = read_tools(values.get("tools"))
         return content | ({"tools": tools} if tools else {})
 
     def write(self, content: Values, notes: Mapping[str, Any]) -> dict[str, Any]:
-        messages = list(content["messages"])
-        at = _answer_at(messages, notes, self.name)
-        out: dict[str, Any] = {
-            "prompt": [write_message(turn) for turn in messages[:at]],
-            "completion": [write_message(turn) for turn in messages[at:]],
-        }
+        at = _answer_at(list(content["messages"]), notes, self.name)
+        written = _write_messages(content, "messages", notes)
+        out: dict[str, Any] = {"prompt": written[:at], "completion": written[at:]}
         return out | ({"tools": orjson.loads(content["tools"])} if content.get("tools") else {})
 
 
@@ -409,7 +431,7 @@ class PromptCompletionText(Format):
         }
 
 
-def _verdict(value: Any) -> bool:
+def _verdict(value: Any, name: str = "label") -> bool:
     if isinstance(value, bool):
         return value
     if value in (0, 1) and isinstance(value, int):
@@ -417,8 +439,8 @@ def _verdict(value: Any) -> bool:
     if isinstance(value, str) and value.strip().lower() in ("true", "false", "1", "0"):
         return value.strip().lower() in ("true", "1")
     if value is None:
-        raise Rejected("missing_field", "label is missing or null")
-    raise Rejected("wrong_type", f"label must be true or false, found {type_name(value)}")
+        raise Rejected("missing_field", f"{name} is missing or null")
+    raise Rejected("wrong_type", f"{name} must be true or false, found {type_name(value)}")
 
 
 def _verdict_like(value: Any) -> bool:
@@ -429,6 +451,10 @@ def _verdict_like(value: Any) -> bool:
     )
 
 
+VERDICTS = frozenset({"label", "kto_tag"})
+"""Columns whose values, and not only their types, tell whether a row is judged."""
+
+
 class KTO(Format):
     """A text prompt and completion with a verdict."""
 
@@ -437,12 +463,14 @@ class KTO(Format):
     description = "prompt, completion and label (true is desirable) as text (TRL KTO)"
     fields: ClassVar = {"prompt": (), "completion": (), "label": ("kto_tag",)}
     required = ("prompt", "completion", "label")
+    judged = True
+    dataset_info: ClassVar = {"columns": {"prompt": "prompt", "response": "completion", "kto_tag": "label"}}
 
     def fits(self, values: Values) -> bool:
         return (
             _is(values["prompt"], str)
             and _is(values["completion"], str)
-            and (_verdict_like(values["label"]) or values["label"] in (0, 1))
+            and (_verdict_like(values["label"]) or values["label"] in (0, 1, "0", "1"))
         )
 
     def read(self, values: Values, notes: dict[str, Any]) -> Content:
@@ -458,6 +486,26 @@ def _has_verdict(content: Values) -> bool:
     return bool(content["verdict"])
 
 
+class KTOAlpaca(Alpaca):
+    """Alpaca with a verdict, which goes by no other name: a `label` beside an answer is often a class."""
+
+    name = "kto_alpaca"
+    description = "instruction, input, output and kto_tag (LLaMA-Factory KTO)"
+    fields: ClassVar = Alpaca.fields | {"kto_tag": ()}
+    required = ("instruction", "output", "kto_tag")
+    judged = True
+    dataset_info: ClassVar = {"columns": Alpaca.dataset_info["columns"] | {"kto_tag": "kto_tag"}}
+
+    def fits(self, values: Values) -> bool:
+        return super().fits(values) and (_verdict_like(values["kto_tag"]) or values["kto_tag"] in (0, 1, "0", "1"))
+
+    def read(self, values: Values, notes: dict[str, Any]) -> Content:
+        return super().read(values, notes) | {"verdict": _verdict(values.get("kto_tag"), "kto_tag")}
+
+    def write(self, content: Values, notes: Mapping[str, Any]) -> dict[str, Any]:
+        return super().write(content, notes) | {"kto_tag": _has_verdict(content)}
+
+
 class KTOConversation(Format):
     """TRL's conversational KTO: prompt and completion as messages."""
 
@@ -466,6 +514,7 @@ class KTOConversation(Format):
     description = "prompt, completion as messages, and label (TRL KTO, conversational)"
     fields: ClassVar = {"prompt": (), "completion": (), "label": ("kto_tag",), "tools": _TOOLS}
     required = ("prompt", "completion", "label")
+    judged = True
 
     def fits(self, values: Values) -> bool:
         return PromptCompletion().fits(values) and _verdict_like(values["label"])
@@ -484,6 +533,7 @@ class KTOMessages(Messages):
     description = "messages and label (LLaMA-Factory and ms-swift KTO)"
     fields: ClassVar = Messages.fields | {"label": ("kto_tag",)}
     required = ("messages", "label")
+    judged = True
     dataset_info: ClassVar = Messages.dataset_info | {
         "columns": {"messages": "messages", "system": "system", "tools": "tools", "kto_tag": "label"}
     }
@@ -505,6 +555,7 @@ class KTOShareGPT(ShareGPT):
     description = "conversations of from/value and label (LLaMA-Factory KTO)"
     fields: ClassVar = ShareGPT.fields | {"label": ("kto_tag",)}
     required = ("conversations", "label")
+    judged = True
     dataset_info: ClassVar = ShareGPT.dataset_info | {
         "columns": {"messages": "conversations", "system": "system", "tools": "tools", "kto_tag": "label"}
     }
@@ -519,35 +570,48 @@ class KTOShareGPT(ShareGPT):
         return super().write(content, notes) | {"label": _has_verdict(content)}
 
 
-def _pair(values: Values, prompt: list[Turn], chosen: list[Turn], rejected: list[Turn]) -> Content:
-    """Content of a preference row with the numbers that may stand beside it."""
+_NUMBERS: dict[str, type] = {"margin": float, "weight": float, "raters": int, "agreement": float}
+"""Columns of a preference row that hold a number."""
+
+
+def _pair(
+    values: Values, prompt: list[Turn], chosen: list[Turn], rejected: list[Turn], names: Iterable[str] = _NUMBERS
+) -> Content:
+    """Content of a preference row with what may stand beside it."""
     content: Content = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
     tools = read_tools(values.get("tools"))
     if tools:
         content["tools"] = tools
-    for name in ("margin", "weight"):
-        value = values.get(name)
-        if value is not None:
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise Rejected("wrong_type", f"{name} must be a number, found {type_name(value)}")
-            content[name] = float(value)
+    for name in names:
+        if not blank(values.get(name)):
+            content[name] = _number(values[name], name, _NUMBERS[name])
     return content
 
 
+def _number(value: Any, name: str, kind: type) -> Any:
+    """A number, or the one that text spells, as cells of CSV do."""
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            number = math.inf
+        if math.isfinite(number) and (kind is float or number.is_integer()):
+            return kind(number)
+    raise Rejected("wrong_type", f"{name} must be a number, found {type_name(value)}")
+
+
 def _beside(content: Values, form: str = "") -> dict[str, Any]:
-    """What stands beside the messages of a preference row, as written."""
+    """What stands beside the messages of a preference row, as written; with a form's name, one that has no tools."""
     out: dict[str, Any] = {}
     if content.get("tools"):
         if form:
             _no_tools(content, form)
         out["tools"] = orjson.loads(content["tools"])
-    for name in ("margin", "weight"):
-        if content.get(name) is not None:
-            out[name] = content[name]
-    return out
+    return out | {name: content[name] for name in _NUMBERS if content.get(name) is not None}
 
 
-_PAIR_FIELDS: dict[str, tuple[str, ...]] = {"margin": (), "weight": (), "tools": _TOOLS}
+_NUMBER_FIELDS: dict[str, tuple[str, ...]] = dict.fromkeys(_NUMBERS, ())
+_PAIR_FIELDS: dict[str, tuple[str, ...]] = {**_NUMBER_FIELDS, "tools": _TOOLS}
 
 
 class PreferenceFormat(Format):
@@ -565,19 +629,27 @@ class PreferenceFormat(Format):
         )
 
     def read(self, values: Values, notes: dict[str, Any]) -> Content:
-        prompt = _turns(values.get("prompt"), "prompt", "user")
-        chosen = _turns(values.get("chosen"), "chosen", "assistant")
-        rejected = _turns(values.get("rejected"), "rejected", "assistant")
-        shared = common_prefix(chosen, rejected)
-        if shared and chosen[:shared][-len(prompt) :] == prompt and shared < min(len(chosen), len(rejected)):
-            # UltraFeedback's way: the prompt stands in front of both answers as well.
-            prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
+        prompt = _turns(values.get("prompt"), "prompt", "user", notes)
+        chosen = _turns(values.get("chosen"), "chosen", "assistant", notes)
+        rejected = _turns(values.get("rejected"), "rejected", "assistant", notes)
+        at = _repeated_prompt(prompt, chosen, rejected)
+        if at:
+            prompt, chosen, rejected = chosen[:at], chosen[at:], rejected[at:]
         return _pair(values, prompt, chosen, rejected)
 
     def write(self, content: Values, notes: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            key: [write_message(turn) for turn in content[key]] for key in ("prompt", "chosen", "rejected")
-        } | _beside(content)
+        if _repeated_prompt(*(list(content[key]) for key in self.required)):
+            raise Rejected("not_expressible", f"in {self.name} both answers would be taken to repeat the prompt")
+        return {key: _write_messages(content, key, notes) for key in self.required} | _beside(content)
+
+
+def _repeated_prompt(prompt: list[Turn], chosen: list[Turn], rejected: list[Turn]) -> int:
+    """How many turns of both answers are the prompt once more, perhaps with what came before it, as UltraFeedback has
+    them; 0 if they are not."""
+    if chosen[:1] and chosen[0]["role"] == "assistant":
+        return 0
+    most = min(common_prefix(chosen, rejected), len(chosen) - 1, len(rejected) - 1)
+    return next((at for at in range(most, len(prompt) - 1, -1) if chosen[at - len(prompt) : at] == prompt), 0)
 
 
 class PreferenceText(Format):
@@ -593,8 +665,7 @@ class PreferenceText(Format):
         "input": (),
         "system": (),
         "history": (),
-        "margin": (),
-        "weight": (),
+        **_NUMBER_FIELDS,
     }
     required = ("prompt", "chosen", "rejected")
     dataset_info: ClassVar = {
@@ -643,21 +714,30 @@ class PreferenceImplicit(Format):
         return _messages_like(values["chosen"], "role") and _is(values["rejected"], list)
 
     def read(self, values: Values, notes: dict[str, Any]) -> Content:
-        chosen, rejected = (read_messages(values.get(key), key) for key in self.required)
-        shared = common_prefix(chosen, rejected)
-        while shared and (shared >= len(chosen) or shared >= len(rejected)):
-            shared -= 1
-        while shared and chosen[shared - 1]["role"] == "assistant":
-            shared -= 1
-        if not shared:
+        chosen, rejected = (read_messages(values.get(key), key, notes) for key in self.required)
+        at = _shared_prompt(chosen, rejected)
+        if not at:
             raise Rejected("no_prompt", "chosen and rejected do not begin with the same turns, so there is no prompt")
-        return _pair(values, chosen[:shared], chosen[shared:], rejected[shared:])
+        return _pair(values, chosen[:at], chosen[at:], rejected[at:])
 
     def write(self, content: Values, notes: Mapping[str, Any]) -> dict[str, Any]:
-        prompt = list(content["prompt"])
-        return {key: [write_message(turn) for turn in [*prompt, *content[key]]] for key in self.required} | _beside(
-            content
-        )
+        _keeps_prompt(content, self.name)
+        prompt = _write_messages(content, "prompt", notes)
+        return {key: prompt + _write_messages(content, key, notes) for key in self.required} | _beside(content)
+
+
+def _shared_prompt(chosen: list[Turn], rejected: list[Turn]) -> int:
+    """How many turns two conversations have in common before their answers."""
+    shared = min(common_prefix(chosen, rejected), len(chosen) - 1, len(rejected) - 1)
+    while shared > 0 and chosen[shared - 1]["role"] == "assistant":
+        shared -= 1
+    return max(shared, 0)
+
+
+def _keeps_prompt(content: Values, form: str) -> None:
+    prompt, chosen, rejected = (list(content[key]) for key in ("prompt", "chosen", "rejected"))
+    if _shared_prompt(prompt + chosen, prompt + rejected) != len(prompt):
+        raise Rejected("not_expressible", f"in {form} it would not be seen where the prompt ends")
 
 
 _HH_TURNS = {"\n\nHuman:": "user", "\n\nAssistant:": "assistant"}
@@ -669,7 +749,7 @@ class PreferenceImplicitText(Format):
     name = "preference_implicit_text"
     kind = "preference"
     description = "chosen and rejected as text of Human: and Assistant: turns that begin alike"
-    fields: ClassVar = {"chosen": (), "rejected": (), "margin": (), "weight": ()}
+    fields: ClassVar = {"chosen": (), "rejected": (), **_NUMBER_FIELDS}
     required = ("chosen", "rejected")
 
     def fits(self, values: Values) -> bool:
@@ -680,6 +760,7 @@ class PreferenceImplicitText(Format):
         return PreferenceImplicit().read({**values, "chosen": chosen, "rejected": rejected}, notes)
 
     def write(self, content: Values, notes: Mapping[str, Any]) -> dict[str, Any]:
+        _keeps_prompt(content, self.name)
         names = {"user": "Human", "assistant": "Assistant"}
         out: dict[str, Any] = {}
         for key in self.required:
@@ -726,31 +807,38 @@ class PreferenceShareGPT(Format):
     }
 
     def fits(self, values: Values) -> bool:
-        return _is(values["conversations"], list) and _is(values["chosen"], dict, str, list)
+        # A list that begins with the question is a whole conversation, which stands for itself.
+        chosen = values["chosen"]
+        whole = isinstance(chosen, list) and bool(chosen) and _speaker(chosen[0]) in ("user", "system")
+        return _is(values["conversations"], list) and _is(chosen, dict, str, list) and not whole
 
     def read(self, values: Values, notes: dict[str, Any]) -> Content:
-        prompt = read_messages(values.get("conversations"), "conversations")
-        if values.get("system"):
-            prompt.insert(0, {"role": "system", "content": text_of(values["system"], "system")})
-            notes["system"] = True
-        chosen = _turns(values.get("chosen"), "chosen", "assistant")
-        rejected = _turns(values.get("rejected"), "rejected", "assistant")
+        prompt = _with_system(read_messages(values.get("conversations"), "conversations", notes), values, notes)
+        chosen = _turns(values.get("chosen"), "chosen", "assistant", notes)
+        rejected = _turns(values.get("rejected"), "rejected", "assistant", notes)
         return _pair(values, prompt, chosen, rejected)
 
     def write(self, content: Values, notes: Mapping[str, Any]) -> dict[str, Any]:
-        prompt = list(content["prompt"])
-        out: dict[str, Any] = {}
-        if notes.get("system") and prompt and prompt[0]["role"] == "system":
-            out["system"] = plain(prompt.pop(0), self.name)
-        out = {"conversations": [write_sharegpt(turn) for turn in prompt]} | out
-        for key in ("chosen", "rejected"):
-            if len(content[key]) != 1:
+        written: dict[str, list[dict[str, Any]]] = {}
+        for key in ("prompt", "chosen", "rejected"):
+            extras = _beside_turns(notes, key)
+            written[key] = [write_sharegpt(turn, extras.get(str(number))) for number, turn in enumerate(content[key])]
+            if key != "prompt" and len(written[key]) != 1:
                 raise Rejected("not_expressible", f"{self.name} has one message as {key}")
-            out[key] = write_sharegpt(content[key][0])
+        turns, system = _without_system(list(content["prompt"]), notes, self.name)
+        if not turns:
+            raise Rejected("not_expressible", f"{self.name} has a turn before the answers")
         beside = _beside(content)
         if "tools" in beside:
             beside["tools"] = _spelled(content["tools"])
-        return out | beside
+        prompt = written["prompt"][-len(turns) :]
+        return {"conversations": prompt} | system | {key: written[key][0] for key in ("chosen", "rejected")} | beside
+
+
+def _speaker(turn: Any) -> str | None:
+    """The role of a message in any dialect; None where it says none that is known."""
+    said = turn.get("role", turn.get("from")) if isinstance(turn, dict) else None
+    return ROLES.get(said.strip().lower()) if isinstance(said, str) else None
 
 
 class RejectedResponse(Format):
@@ -771,34 +859,33 @@ class RejectedResponse(Format):
         return _is(values["messages"], list) and _is(values["rejected_response"], str, list)
 
     def read(self, values: Values, notes: dict[str, Any]) -> Content:
-        messages = read_messages(values.get("messages"), "messages")
-        if values.get("system"):
-            messages.insert(0, {"role": "system", "content": text_of(values["system"], "system")})
-            notes["system"] = True
-        rejected = _turns(values.get("rejected_response"), "rejected_response", "assistant")
+        messages = _with_system(read_messages(values.get("messages"), "messages", notes), values, notes)
+        rejected = _turns(values.get("rejected_response"), "rejected_response", "assistant", notes)
         if messages[-1]["role"] != "assistant":
             raise Rejected("missing_field", "messages does not end in an assistant turn, which is the chosen answer")
         at = len(messages) - 1
         if len(rejected) > 1:
-            shared = common_prefix(messages, rejected)
+            whole = _with_system(rejected, values, {}) if rejected[0]["role"] != "system" else rejected
+            shared = _shared_prompt(messages, whole)
             if shared:
-                at = min(shared, len(messages) - 1)
-                rejected = rejected[at:]
+                at, rejected = shared, whole[shared:]
+        if not at:
+            raise Rejected("no_prompt", "messages has no turn before the chosen answer")
         return _pair(values, messages[:at], messages[at:], rejected)
 
     def write(self, content: Values, notes: Mapping[str, Any]) -> dict[str, Any]:
-        if len(content["chosen"]) != 1:
-            raise Rejected("not_expressible", f"{self.name} has one message as the chosen answer")
-        messages = [*content["prompt"], *content["chosen"]]
-        out: dict[str, Any] = {}
-        if notes.get("system") and messages[0]["role"] == "system":
-            out["system"] = plain(messages.pop(0), self.name)
-        refused = _single(list(content["rejected"]), "assistant", self.name, "rejected_response")
-        return (
-            {"messages": [write_message(turn) for turn in messages], "rejected_response": refused}
-            | out
-            | _beside(content)
-        )
+        prompt, chosen = (list(content[key]) for key in ("prompt", "chosen"))
+        if not prompt or not chosen or chosen[-1]["role"] != "assistant":
+            raise Rejected("not_expressible", f"{self.name} has a question and ends in the chosen answer")
+        turns, system = _without_system(prompt, notes, self.name)
+        asked = _write_messages(content, "prompt", notes)[len(prompt) - len(turns) :]
+        out = {"messages": asked + _write_messages(content, "chosen", notes)} | system | _beside(content)
+        refused = _write_messages(content, "rejected", notes)
+        text_only = [one.keys() for one in refused] == [{"role", "content"}] and refused[0]["role"] == "assistant"
+        if text_only and len(chosen) == 1:
+            return out | {"rejected_response": refused[0]["content"]}
+        _keeps_prompt(content, self.name)
+        return out | {"rejected_messages": asked + refused}
 
 
 class OpenAIPreference(Format):
@@ -807,7 +894,7 @@ class OpenAIPreference(Format):
     name = "openai_preference"
     kind = "preference"
     description = "input.messages, preferred_output, non_preferred_output (OpenAI, Azure, Together, Fireworks)"
-    fields: ClassVar = {"input": (), "preferred_output": (), "non_preferred_output": (), "margin": (), "weight": ()}
+    fields: ClassVar = {"input": (), "preferred_output": (), "non_preferred_output": (), **_NUMBER_FIELDS}
     required = ("input", "preferred_output", "non_preferred_output")
 
     def fits(self, values: Values) -> bool:
@@ -822,20 +909,20 @@ class OpenAIPreference(Format):
         rest = {key: value for key, value in given.items() if key not in ("messages", "tools")}
         if rest:
             notes["input"] = rest
-        prompt = read_messages(given.get("messages"), "input.messages")
-        chosen = _turns(values.get("preferred_output"), "preferred_output", "assistant")
-        rejected = _turns(values.get("non_preferred_output"), "non_preferred_output", "assistant")
+        prompt = read_messages(given.get("messages"), "input.messages", notes)
+        chosen = _turns(values.get("preferred_output"), "preferred_output", "assistant", notes)
+        rejected = _turns(values.get("non_preferred_output"), "non_preferred_output", "assistant", notes)
         return _pair({**values, "tools": given.get("tools")}, prompt, chosen, rejected)
 
     def write(self, content: Values, notes: Mapping[str, Any]) -> dict[str, Any]:
         beside = _beside(content)
-        given: dict[str, Any] = {"messages": [write_message(turn) for turn in content["prompt"]]}
+        given: dict[str, Any] = {"messages": _write_messages(content, "prompt", notes)}
         if "tools" in beside:
             given["tools"] = beside.pop("tools")
         return {
             "input": given | dict(notes.get("input") or {}),
-            "preferred_output": [write_message(turn) for turn in content["chosen"]],
-            "non_preferred_output": [write_message(turn) for turn in content["rejected"]],
+            "preferred_output": _write_messages(content, "chosen", notes),
+            "non_preferred_output": _write_messages(content, "rejected", notes),
         } | beside
 
 
@@ -865,10 +952,13 @@ class Ranked(Format):
         )
 
     def read(self, values: Values, notes: dict[str, Any]) -> Content:
-        prompt = _turns(values.get("prompt"), "prompt", "user")
+        prompt = _turns(values.get("prompt"), "prompt", "user", notes)
         given = values.get("answers")
         if not isinstance(given, list) or not given:
-            raise Rejected("missing_field" if not given else "wrong_type", "answers must be a list of answers")
+            raise Rejected("missing_field" if blank(given) else "wrong_type", "answers must be a list of answers")
+        for key in ("models", "ranks", "scores"):
+            if not blank(values.get(key)) and (not isinstance(values[key], list) or len(values[key]) != len(given)):
+                raise Rejected("wrong_type", f"{key} must hold one value for each answer")
         answers = [_read_answer(one, number, values, notes) for number, one in enumerate(given)]
         content: Content = {"prompt": prompt, "answers": answers}
         tools = read_tools(values.get("tools"))
@@ -878,55 +968,63 @@ class Ranked(Format):
         extras = notes.get("answers") or {}
         answers = []
         for number, answer in enumerate(content["answers"]):
-            out: dict[str, Any] = {"messages": [write_message(turn) for turn in answer["messages"]]}
+            name = _answer_column(number)
+            out: dict[str, Any] = {"messages": _write_messages(answer | {name: answer["messages"]}, name, notes)}
             out |= {key: answer[key] for key in ("teacher", "rank", "score") if answer.get(key) is not None}
             answers.append(out | dict(extras.get(str(number)) or {}))
-        written: dict[str, Any] = {"prompt": [write_message(turn) for turn in content["prompt"]], "answers": answers}
+        written: dict[str, Any] = {"prompt": _write_messages(content, "prompt", notes), "answers": answers}
         return written | ({"tools": orjson.loads(content["tools"])} if content.get("tools") else {})
 
 
 _ANSWER_TEXT = ("content", "text", "response", "output", "answer", "completion", "value", "回答")
-_ANSWER_SCORE = ("score", "overall_score", "rating", "reward")
-_ANSWER_TEACHER = ("teacher", "model", "model_name", "source")
+
+
+def _answer_column(number: int) -> str:
+    """Where the notes keep the fields of an answer's messages."""
+    return f"answers[{number}]"
 
 
 def _read_answer(given: Any, number: int, values: Values, notes: dict[str, Any]) -> dict[str, Any]:
     name = f"answers[{number}]"
+    rest: dict[str, Any] = {}
     if isinstance(given, str):
-        answer: dict[str, Any] = {"messages": [{"role": "assistant", "content": given}]}
-        rest: dict[str, Any] = {}
-    elif isinstance(given, dict):
-        rest = dict(given)
-        if "messages" in rest:
-            answer = {"messages": read_messages(rest.pop("messages"), f"{name}.messages")}
-        elif "role" in rest or "from" in rest:
-            answer = {"messages": [read_turn(rest, name)]}
-            rest = {}
-        else:
-            key = next((key for key in _ANSWER_TEXT if key in rest), None)
-            if key is None:
-                raise Rejected("missing_field", f"{name} has no text")
-            answer = {"messages": [{"role": "assistant", "content": text_of(rest.pop(key), f"{name}.{key}")}]}
-    else:
+        messages: list[Turn] = [{"role": "assistant", "content": given}]
+    elif not isinstance(given, dict):
         raise Rejected("wrong_type", f"{name} must be text or an object, found {type_name(given)}")
-    teacher = _take(rest, _ANSWER_TEACHER, str)
-    rank = _take(rest, ("rank",), int)
-    score = _take(rest, _ANSWER_SCORE, int, float)
-    teacher = teacher if teacher is not None else _beside_answer(values, "models", number, str)
-    rank = rank if rank is not None else _beside_answer(values, "ranks", number, int)
-    score = score if score is not None else _beside_answer(values, "scores", number, int, float)
-    if teacher is not None:
-        answer["teacher"] = teacher
-    if rank is not None:
-        answer["rank"] = rank
-    if score is not None:
-        answer["score"] = float(score)
+    elif "messages" in given:
+        rest = dict(given)
+        messages = read_messages(rest.pop("messages"), f"{name}.messages", notes)
+    elif "role" in given or "from" in given:
+        beside: dict[str, Any] = {}
+        messages = [read_turn(given, name, beside)]
+        rest = beside[TURNS][0][1] if TURNS in beside else {}
+    else:
+        rest = dict(given)
+        key = next((key for key in _ANSWER_TEXT if key in rest), None)
+        if key is None:
+            raise Rejected("missing_field", f"{name} has no text")
+        messages = [{"role": "assistant", "content": text_of(rest.pop(key), f"{name}.{key}")}]
+    answer: dict[str, Any] = {"messages": messages}
+    for column, keys, types in _ANSWER_COLUMNS:
+        value = _take(rest, keys, types)
+        if value is None:
+            value = _beside_answer(values.get(f"{column}s" if column != "teacher" else "models"), number, column, types)
+        if value is not None:
+            answer[column] = float(value) if column == "score" else value
     if rest:
         notes.setdefault("answers", {})[str(number)] = rest
     return answer
 
 
-def _take(rest: dict[str, Any], keys: tuple[str, ...], *types: type) -> Any:
+_ANSWER_COLUMNS: tuple[tuple[str, tuple[str, ...], tuple[type, ...]], ...] = (
+    ("teacher", ("teacher", "model", "model_name", "source"), (str,)),
+    ("rank", ("rank",), (int,)),
+    ("score", ("score", "overall_score", "rating", "reward"), (int, float)),
+)
+"""Columns of an answer, the names they go by, and their types."""
+
+
+def _take(rest: dict[str, Any], keys: tuple[str, ...], types: tuple[type, ...]) -> Any:
     """Take the first of `keys` whose value has one of the types out of `rest`."""
     for key in keys:
         value = rest.get(key)
@@ -935,18 +1033,13 @@ def _take(rest: dict[str, Any], keys: tuple[str, ...], *types: type) -> Any:
     return None
 
 
-def _beside_answer(values: Values, key: str, number: int, *types: type) -> Any:
-    column = values.get(key)
-    if column is None:
+def _beside_answer(values: Any, number: int, column: str, types: tuple[type, ...]) -> Any:
+    """An answer's value in a list that stands beside the answers, which has one for each."""
+    if blank(values):
         return None
-    if (
-        not isinstance(column, list)
-        or number >= len(column)
-        or not _is(column[number], *types)
-        or isinstance(column[number], bool)
-    ):
-        raise Rejected("wrong_type", f"{key} must hold one value for each answer")
-    return column[number]
+    if not _is(values[number], *types) or isinstance(values[number], bool):
+        raise Rejected("wrong_type", f"the {column}s beside the answers have one of the wrong type")
+    return values[number]
 
 
 class PlainText(Format):
@@ -965,7 +1058,7 @@ class PlainText(Format):
     def read(self, values: Values, notes: dict[str, Any]) -> Content:
         content: Content = {"text": text_of(values.get("text"), "text")}
         for key in ("title", "path"):
-            if values.get(key) is not None:
+            if not blank(values.get(key)):
                 content[key] = text_of(values[key], key)
         return content
 
@@ -987,6 +1080,7 @@ FORMATS: dict[str, Format] = {
         KTOMessages(),
         KTOConversation(),
         KTO(),
+        KTOAlpaca(),
         ShareGPT(),
         Messages(),
         Pairs(),
@@ -1074,24 +1168,38 @@ def read_row(row: Mapping[str, Any], plan: Plan) -> Read:
     """Read one raw row. Raises Rejected with a reason."""
     notes: dict[str, Any] = {}
     content = plan.format.read({name: row[key] for name, key in plan.places}, notes)
+    if TURNS in notes:
+        notes[TURNS] = _placed(content, notes[TURNS])
     extra = {key: row[key] for key in plan.rest} if plan.rest else {}
-    if not plan.own:
-        if notes:
-            extra[NOTES] = notes
-        return Read(plan.format, content, {}, extra)
     own: dict[str, str] = {}
     for name, key in plan.own:
         value = row[key]
         if type(value) is str:
-            own[name] = value
+            if value:
+                own[name] = value
         elif name == "id" and type(value) is int:
             own[name] = str(value)
             notes["id"] = value
         elif value is not None:
             extra[key] = value
+    if NOTES in extra:
+        notes[NOTES] = extra[NOTES]
     if notes:
         extra[NOTES] = notes
     return Read(plan.format, content, own, extra)
+
+
+def _placed(content: Content, found: list[tuple[Turn, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Fields of messages that no column holds, by column and number of the message they stood in."""
+    columns = {key: value for key, value in content.items() if isinstance(value, list) and key != "answers"}
+    columns |= {_answer_column(number): one["messages"] for number, one in enumerate(content.get("answers") or ())}
+    placed: dict[str, dict[str, Any]] = {}
+    for turn, fields in found:
+        for column, turns in columns.items():
+            for number, one in enumerate(turns):
+                if one is turn:
+                    placed.setdefault(column, {})[str(number)] = fields
+    return placed
 
 
 def write_row(row: Mapping[str, Any], form: Format, *, extras: bool = True) -> dict[str, Any]:
@@ -1101,6 +1209,9 @@ def write_row(row: Mapping[str, Any], form: Format, *, extras: bool = True) -> d
     """
     extra = orjson.loads(row["extra"]) if row.get("extra") else {}
     notes = extra.pop(NOTES, None) or {}
+    if row.get("verdict") is not None and not form.judged:
+        judging = ", ".join(one.name for one in FORMATS.values() if one.judged)
+        raise Rejected("not_expressible", f"{form.name} has no place for a verdict; {judging} have")
     out = form.write(row, notes)
     if extras:
         own = {
@@ -1109,9 +1220,10 @@ def write_row(row: Mapping[str, Any], form: Format, *, extras: bool = True) -> d
             "lang": row.get("lang"),
             "split": row.get("split"),
         }
-        for key, value in [*own.items(), *extra.items()]:
-            if value is not None and key not in out:
-                out[key] = value
+        beside = {key: value for key, value in own.items() if value is not None} | extra
+        if NOTES in notes:
+            beside[NOTES] = notes[NOTES]
+        out |= {key: value for key, value in beside.items() if key not in out}
     return out
 
 

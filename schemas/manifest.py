@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from schemas.rows import Kind
 from schemas.sources import Source
@@ -25,14 +27,26 @@ DIGEST_BITS = 256
 """Row digests are sums modulo 2 to this power."""
 
 
-class Shard(BaseModel):
-    """One file of rows."""
+class Written(BaseModel):
+    """One file of a dataset."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str = Field(description="path inside the dataset folder")
     sha256: str = Field(description="SHA-256 of the file's bytes, hexadecimal")
     bytes: int = Field(ge=0, description="size of the file")
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, path: str) -> str:
+        if path.startswith("/") or ".." in path.split("/"):
+            raise ValueError("the path leaves the dataset folder")
+        return path
+
+
+class Shard(Written):
+    """One file of rows."""
+
     rows: int = Field(ge=0, description="rows or lines in the file")
 
 
@@ -112,6 +126,49 @@ class Manifest(BaseModel):
     versions: dict[str, str] = Field(default_factory=dict, description="library versions")
     seconds: dict[str, float] = Field(default_factory=dict, description="timings")
     created: str = Field(default="", description="when the run ended, ISO 8601 in UTC")
+    files: list[Written] = Field(default_factory=list, description="the other files: card, report, descriptions")
+    checksum: str = Field(
+        default="", description="SHA-256 of the manifest's own bytes, this value left empty; the last key"
+    )
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Manifest:
+        written = sum(shard.rows for shard in self.shards)
+        if not written == self.counts.rows_out == sum(self.rows_by_source.values()):
+            raise ValueError(
+                f"{written} rows in shards, {self.counts.rows_out} counted, by source {self.rows_by_source}"
+            )
+        by_reason: Counter[str] = Counter()
+        for step in self.steps:
+            by_reason.update(step.dropped)
+        if self.steps and by_reason != Counter(self.counts.dropped):
+            raise ValueError(f"steps dropped {dict(by_reason)}, the dataset {self.counts.dropped}")
+        for what, files, counted in (
+            ("dropped", self.dropped, self.counts.dropped),
+            ("rejected", self.rejected, self.counts.rejected),
+        ):
+            if sum(shard.rows for shard in files) != sum(counted.values()):
+                raise ValueError(f"{what}: {sum(shard.rows for shard in files)} rows in files, {counted} counted")
+        return self
+
+
+_CHECKSUM = re.compile(rb'"checksum": "([0-9a-f]{64})"')
+
+
+def sealed(manifest: Manifest) -> bytes:
+    """The bytes of a manifest's file, its checksum filled in."""
+    blank = manifest.model_copy(update={"checksum": ""}).model_dump_json(indent=2).encode() + b"\n"
+    before, key, after = blank.rpartition(b'"checksum": "')
+    return before + key + hashlib.sha256(blank).hexdigest().encode() + after
+
+
+def is_sealed(data: bytes) -> bool:
+    """Whether the bytes of a manifest's file are the ones that were written."""
+    *_, last = [None, *_CHECKSUM.finditer(data)]
+    if last is None:
+        return False
+    blank = data[: last.start(1)] + data[last.end(1) :]
+    return hashlib.sha256(blank).hexdigest().encode() == last.group(1)
 
 
 def canonical_json(value: Any) -> bytes:

@@ -15,9 +15,11 @@ from schemas.errors import RecipeError, UserErrors, nearest
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
-MAX_BYTES = 1 << 20
-MAX_ALIASES = 64
+MAX_CHARS = 1 << 18
+MAX_ITEMS = 10_000
 MAX_DEPTH = 32
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Path_ = tuple[str | int, ...]
 """Where in a document something stands: keys and list positions."""
@@ -30,14 +32,11 @@ class Document:
         self.name = name
         self.lines: dict[Path_, int] = {}
         self.errors: list[RecipeError] = []
-        if len(text.encode()) > MAX_BYTES:
-            raise RecipeError(f"{name} is larger than {MAX_BYTES >> 20} MB", hint="a recipe is a short file", file=name)
+        self._sizes: dict[int, int] = {}
+        if len(text) > MAX_CHARS:
+            raise RecipeError(f"{name} is longer than {MAX_CHARS:,} characters", hint="a recipe is short", file=name)
         try:
-            _check_events(text, name)
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-            if node is not None:
-                self._note_lines(node, ())
-            self.value: Any = yaml.safe_load(text)
+            self.value: Any = self._read(text)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
             raise RecipeError(
@@ -46,28 +45,54 @@ class Document:
                 file=name,
                 line=mark.line + 1 if mark else None,
             ) from None
-        except (yaml.YAMLError, ValueError) as error:
+        except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # What is no YAMLError comes from values that fit no tag: 2024-13-45, !!bool maybe, !!timestamp x.
             raise RecipeError(
                 f"{name} is not valid YAML: {error}", hint="use plain text, lists and key: value", file=name
             ) from None
 
-    def _note_lines(self, node: yaml.Node, path: Path_) -> None:
+    def _read(self, text: str) -> Any:
+        _check_depth(text, self.name)
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            self._note(node, ())
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+
+    def _note(self, node: yaml.Node, path: Path_) -> int:
+        """Note the lines of everything in a node, and keys set twice. How many things the node holds, with every alias
+        written out: a few aliases of aliases can hold more than fits into memory."""
+        if id(node) in self._sizes:
+            return self._counted(self._sizes[id(node)], node)
+        self._sizes[id(node)] = MAX_ITEMS + 1  # until it is known: what holds itself has no end
         self.lines[path] = node.start_mark.line + 1
+        size = 1
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in node.value:
-                name = str(key.value)
+                name = str(key.value) if isinstance(key, yaml.ScalarNode) else "?"
+                line = key.start_mark.line + 1
                 if name in seen:
-                    line = key.start_mark.line + 1
-                    self.errors.append(
-                        RecipeError(f"{name!r} is set twice", hint="remove one of them", file=self.name, line=line)
-                    )
+                    said = f"{name!r} is set twice"
+                    self.errors.append(RecipeError(said, hint="remove one of them", file=self.name, line=line))
                 seen.add(name)
-                self._note_lines(value, (*path, name))
-                self.lines[*path, name] = key.start_mark.line + 1
+                size += self._note(key, (*path, name)) + self._note(value, (*path, name))
+                self.lines[*path, name] = line
         elif isinstance(node, yaml.SequenceNode):
             for number, value in enumerate(node.value):
-                self._note_lines(value, (*path, number))
+                size += self._note(value, (*path, number))
+        self._sizes[id(node)] = size
+        return self._counted(size, node)
+
+    def _counted(self, size: int, node: yaml.Node) -> int:
+        if size > MAX_ITEMS:
+            line = node.start_mark.line + 1
+            raise RecipeError(f"{self.name} holds too much", hint="a recipe is short", file=self.name, line=line)
+        return size
 
     def line(self, path: Path_) -> int | None:
         """Line of what stands at `path`, or of the nearest thing around it."""
@@ -81,20 +106,17 @@ class Document:
         return RecipeError(f"{where}: {message}" if where else message, hint=hint, file=self.name, line=self.line(path))
 
 
-def _check_events(text: str, name: str) -> None:
-    """Refuse what would blow up when it is built: many aliases, deep nesting."""
-    aliases = depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            aliases += 1
-        if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+def _check_depth(text: str, name: str) -> None:
+    """Refuse deep nesting before anything is built of it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
-        if isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+        if isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-        if aliases > MAX_ALIASES or depth > MAX_DEPTH:
-            what = f"more than {MAX_ALIASES} aliases" if aliases > MAX_ALIASES else f"more than {MAX_DEPTH} levels"
+        if depth > MAX_DEPTH:
             line = event.start_mark.line + 1 if event.start_mark else None
-            raise RecipeError(f"{name} has {what}", hint="write it out flat", file=name, line=line)
+            raise RecipeError(f"{name} has more than {MAX_DEPTH} levels", hint="write it flat", file=name, line=line)
 
 
 def spelled(path: Path_) -> str:

@@ -1048,12 +1048,12 @@ _TITLES = {
 }
 _FIXES_ZH = {
     "rejected_input": "对文件运行 `curate check`：逐行说明哪里无法读取及原因",
-    "secret": "先作废仍有效的密钥，再运行 `curate scrub`；这只是快速查看，不是完整扫描",
-    "personal_data": "数据离开本机之前先运行 `curate scrub`；这只是快速查看，不是完整扫描",
+    "secret": "先作废仍有效的密钥，再从数据中去除；这只是快速查看，不是完整扫描",
+    "personal_data": "数据离开本机之前先去除这些信息；这只是快速查看，不是完整扫描",
     "repeated_instruction": "先看这些行，再在配方中加入 `- use: exact_duplicates`，或用 `- use: balance` 限制数量",
     "repeated_opening": "模型会学会这句套话：若是拒答，用 `- use: refusal` 剔除；否则请人改写",
-    "one_task": "在配方中加入 `- use: balance`（`by: task`、`max_share: 0.5`），或用 `curate mix` 混入其他任务",
-    "one_source": "在配方中加入 `- use: balance`（`by: source`、`max_share: 0.5`），或用 `curate mix` 混入其他来源",
+    "one_task": "在配方中加入 `- use: balance`（`by: task`、`max_share: 0.5`），或补充其他任务的数据",
+    "one_source": "在配方中加入 `- use: balance`（`by: source`、`max_share: 0.5`），或补充其他来源的数据",
     "long_sequences": "用 `- use: length`（`field: conversation`）剔除，或在训练时调大最大长度",
     "length_bias": "这样的数据奖励的是篇幅：补充一些“更好的回答更短”的偏好对",
     "identical_pairs": "这样的对学不到任何东西：用 `curate show` 查看，再请人重新评判",

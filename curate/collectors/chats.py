@@ -107,10 +107,9 @@ class Chats(Collector):
         yield from sorted(refusals, key=lambda refused: refused.line or 0)
         for conversation in conversations.values():
             for number, messages in enumerate(parts := self._split(conversation.messages), start=1):
-                name = conversation.name
-                if name is not None and len(parts) > 1:
-                    name = f"{name}#{number}"
-                yield self._row(messages, name, conversation.scores, file)
+                own = conversation.name
+                numbered = f"{own}#{number}" if own is not None and len(parts) > 1 else own
+                yield self._row(messages, numbered, conversation.scores, file)
 
     def _columns(self, records: Sequence[Mapping[str, Any]]) -> _Columns:
         """Which column is which: as told, else by its name."""
@@ -227,6 +226,9 @@ class Chats(Collector):
                     break
                 left_out["greeting"] += turns.pop(first).merged
         held = "\n".join(f"{message.role}: {message.text}" for message in messages)[:2_000]
+        if any(message.role == "tool" for message in messages):
+            detail = "holds calls of tools, which an answer cannot be learnt without: import it, do not collect it"
+            return Refused(file, line, "tool_calls", detail, held)
         if not any(message.role == "assistant" for message in messages):
             return Refused(file, line, "no_answer", f"nobody answers in {_count(messages)}", held)
         if not any(turn.role == "user" for turn in turns):
@@ -488,7 +490,8 @@ _ROLES: dict[str, str] = {
             卖家 商家 店家 店铺 工作人员 顾问 员工 客服人员 人工 小助手 医生 老师""",
         "system": """
             system sys event notice notification info developer 系统 系统消息 系统通知 通知 事件 提示 系统提示""",
-        "skip": "tool function note internalnote 备注 内部备注",
+        "tool": "tool function functioncall toolcall observation functionresponse toolresponse",
+        "skip": "note internalnote 备注 内部备注",
     }.items()
     for name in names.split()
 }
@@ -496,7 +499,8 @@ _WORDS_OF_SATISFACTION = {
     "非常满意": 5.0, "很满意": 5.0, "十分满意": 5.0, "满意": 4.0, "比较满意": 4.0, "一般": 3.0, "不满意": 2.0,
     "很不满意": 1.0, "非常不满意": 1.0, "好评": 5.0, "中评": 3.0, "差评": 1.0,
     "verysatisfied": 5.0, "satisfied": 4.0, "neutral": 3.0, "dissatisfied": 2.0, "unsatisfied": 2.0,
-    "verydissatisfied": 1.0, "veryunsatisfied": 1.0, "excellent": 5.0, "good": 4.0, "fair": 3.0, "poor": 2.0, "bad": 1.0,
+    "verydissatisfied": 1.0, "veryunsatisfied": 1.0, "excellent": 5.0, "good": 4.0, "fair": 3.0, "poor": 2.0,
+    "bad": 1.0,
 }  # fmt: skip
 
 
@@ -561,7 +565,7 @@ def _epoch(number: float) -> float | None:
 
 
 def _written(text: str) -> dt.datetime | None:
-    """A date as people write it: 2026/3/2 10:15, 2026年3月2日 下午3:05, 03/02/2026 3:05 PM (month first, unless > 12)."""
+    """A date as people write it: 2026/3/2 10:15, 2026年3月2日 下午3:05, 03/02/2026 3:05 PM (month first)."""
     if date := _YEAR_FIRST.search(text):
         year, month, day = (int(part) for part in date.groups())
     elif date := _YEAR_LAST.search(text):

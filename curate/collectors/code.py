@@ -642,7 +642,7 @@ def _is_trivial(docstring: str, function: _Function) -> bool:
         return True
     if _TRIVIAL.fullmatch(text) and width(text) < 80 and "\n\n" not in text:
         return True
-    words = {_stem(word) for word in re.findall(r"[^\W\d_]+", text.lower())} - _FILLER
+    words = {_stem(word) for word in re.findall(r"[^\W\d_]+", text.lower()) if word not in _FILLER}
     named = re.sub(
         r"([a-z0-9])([A-Z])", r"\1 \2", " ".join([function.node.name, *(cls.name for cls in function.classes)])
     )

@@ -77,10 +77,9 @@ def encoding_of(data: bytes) -> str:
             return codec
     head = data[:_PROBE_BYTES]
     if b"\x00" in head:
-        even, odd = head[::2].count(0), head[1::2].count(0)
-        if max(even, odd) > len(head) * 0.1 and min(even, odd) <= max(even, odd) * 0.2:
-            return "utf-16-be" if even > odd else "utf-16-le"
-        raise Rejected("not_text", "holds zero bytes")
+        if (wide := _utf16(head)) is None:
+            raise Rejected("not_text", "holds zero bytes")
+        return wide
     broken = _broken_share(data)
     if broken < 0.2:
         return "utf-8"
@@ -138,7 +137,18 @@ _BYTE_ORDER_MARKS = (
 )
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0002ebef]")
 _KANA = re.compile("[\u3040-\u30ff]")
+_WRITING = re.compile(
+    "[\t\n\r -~\u00a0-\u024f\u0370-\u06ff\u2010-\u2027\u2030-\u205e\u3000-\u30ff"
+    "\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef]"
+)
 _LATIN_WORD = re.compile("[A-Za-z][A-Za-z'_-]*")
+
+
+def _utf16(head: bytes) -> str | None:
+    """Which UTF-16 without a mark these bytes are: the one with more ASCII in it, if nearly all of it is writing."""
+    texts = {codec: head[: len(head) // 2 * 2].decode(codec, "replace") for codec in ("utf-16-le", "utf-16-be")}
+    codec = max(texts, key=lambda one: sum(letter < "\x80" for letter in texts[one]))
+    return codec if len(_WRITING.findall(texts[codec])) > 0.9 * len(texts[codec]) else None
 
 
 def _broken_share(data: bytes) -> float:

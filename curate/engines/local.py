@@ -1,17 +1,20 @@
 """The engine for one machine: streams rows through the stages a batch at a time, and can be cut off anywhere.
 
-The steps are cut into segments, each ending in a Compare. A finished segment is on disk with its counts, its dropped rows
-and the Compare's choice, so that a run that was killed continues behind the last one it finished. Memory is bounded by a
-few batches and the Compare's narrow summaries.
+The steps are cut into segments, each ending in a Compare. A finished segment is on disk with its counts, its dropped
+rows and the Compare's choice, so that a run that was killed continues behind the last one it finished. Memory is
+bounded by a few batches and the Compare's narrow summaries.
 """
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +44,7 @@ class _Tally:
     rows_in: Counter[str] = field(default_factory=Counter)
     dropped: dict[str, Counter[str]] = field(default_factory=dict)
     edited: Counter[str] = field(default_factory=Counter)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -57,13 +60,15 @@ class _Tally:
             Counter(said["rows_in"]),
             {step: Counter(reasons) for step, reasons in said["dropped"].items()},
             Counter(said["edited"]),
-            Counter(said["seconds"]),
+            defaultdict(float, said["seconds"]),
         )
 
     def add(self, other: _Tally) -> None:
         self.rows_in.update(other.rows_in)
         self.edited.update(other.edited)
         self.seconds.update(other.seconds)
+        for step, seconds in other.seconds.items():
+            self.seconds[step] += seconds
         for step, reasons in other.dropped.items():
             self.dropped.setdefault(step, Counter()).update(reasons)
 
@@ -104,53 +109,59 @@ class LocalEngine:
     ) -> list[StepCount]:
         """Send every row through every step into `writer`.
 
-        `first` is a name and a choice (`ordinal`, `reason`, `because`) of rows to drop before the first step. Returns what
-        each step did, in order.
+        `first` is a name and a choice (`ordinal`, `reason`, `because`) of rows to drop before the first step. Returns
+        what each step did, in order. Call `clear` when the rows are safe elsewhere.
         """
         segments = _segments(self.steps)
+        folders = [self.work / f"{number:03d}" for number in range(len(segments) - 1)]
+        finished = _finished(folders)
+        if not finished:
+            self.clear()
         choice = first
         source = rows
-        for number, segment in enumerate(segments[:-1]):
-            folder = self.work / f"{number:03d}"
-            if not (folder / _DONE).is_file():
-                self._segment(source, segment, choice, folder)
+        for number, folder in enumerate(folders):
+            compare = segments[number].compare
+            assert compare is not None
+            if number >= finished:
+                self._segment(source, segments[number], choice, folder)
                 if number:
-                    (self.work / f"{number - 1:03d}" / _KEPT).unlink(missing_ok=True)
-            said = orjson.loads((folder / _DONE).read_bytes())
-            self.tally.add(_Tally.of(said))
-            assert segment.compare is not None
-            choice = (segment.compare.name, _read_choice(folder))
-            source = _Again(folder / _KEPT)
-        for number in range(len(segments) - 1):
-            path = self.work / f"{number:03d}" / _DROPPED
-            if path.is_file():
-                for frame in read_arrow(path):
-                    writer.drop(frame)
+                    (folders[number - 1] / _KEPT).unlink(missing_ok=True)
+            self.tally.add(_Tally.of(orjson.loads((folder / _DONE).read_bytes())))
+            choice = (compare.name, pl.concat([pl.DataFrame(schema=_CHOICE), *_frames(folder / _CHOSEN)]))
+            source = partial(_frames, folder / _KEPT)
+        for folder in folders:
+            for frame in _frames(folder / _DROPPED):
+                writer.drop(frame)
         last = _Tally()
         for kept, dropped in self._marked(source, segments[-1], choice, last):
             writer.add(kept)
             for frame in dropped:
                 writer.drop(frame)
         self.tally.add(last)
-        shutil.rmtree(self.work, ignore_errors=True)
-        return self._counts()
+        return self._counts(first[0] if first is not None else None)
 
-    def _counts(self) -> list[StepCount]:
-        names = [step.name for step in self.steps]
-        if "inputs" in self.tally.dropped and "inputs" not in names:
-            names.insert(0, "inputs")
-        uses = {step.name: type(step.stage).__module__.rpartition(".")[2] for step in self.steps}
-        return [
+    def clear(self) -> None:
+        """Remove what is kept to continue from. Its first mark goes first, so that no part of it is ever continued."""
+        (self.work / "000" / _DONE).unlink(missing_ok=True)
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def _counts(self, first: str | None) -> list[StepCount]:
+        counts = [
             StepCount(
-                step=name,
-                use=uses.get(name, "inputs"),
-                rows_in=self.tally.rows_in[name],
-                dropped=dict(sorted(self.tally.dropped.get(name, Counter()).items())),
-                edited=self.tally.edited[name],
-                seconds=round(self.tally.seconds[name], 3),
+                step=step.name,
+                use=Path(inspect.getfile(type(step.stage))).stem,
+                rows_in=self.tally.rows_in[step.name],
+                dropped=dict(sorted(self.tally.dropped.get(step.name, Counter()).items())),
+                edited=self.tally.edited[step.name],
+                seconds=round(self.tally.seconds[step.name], 3),
             )
-            for name in names
+            for step in self.steps
         ]
+        if first is not None:
+            dropped = dict(self.tally.dropped.get(first, Counter()))
+            rows_in = sum(dropped.values()) + (counts[0].rows_in if counts else 0)
+            counts.insert(0, StepCount(step=first, use=first, rows_in=rows_in, dropped=dropped))
+        return counts
 
     def _segment(self, rows: Batches, segment: _Segment, choice: tuple[str, pl.DataFrame] | None, folder: Path) -> None:
         """Carry out a segment that ends in a Compare, and leave its result on disk."""
@@ -189,7 +200,7 @@ class LocalEngine:
         sink.add(chosen)
         sink.close()
         sync_tree(folder)
-        write_durably(folder / _DONE, orjson.dumps(tally.as_json()))
+        write_durably(folder / _DONE, orjson.dumps(tally.as_json() | {"rows": ordinal}))
 
     def _marked(
         self, rows: Batches, segment: _Segment, choice: tuple[str, pl.DataFrame] | None, tally: _Tally
@@ -202,7 +213,8 @@ class LocalEngine:
             dropped: list[pl.DataFrame] = []
             if choice is not None:
                 name, chosen = choice
-                here = chosen.filter(pl.col("ordinal").is_between(ordinal, ordinal + height - 1))
+                begin, end = (chosen["ordinal"].search_sorted(place) for place in (ordinal, ordinal + height))
+                here = chosen[begin:end]
                 if here.height:
                     numbered = frame.with_columns(
                         pl.int_range(ordinal, ordinal + height, dtype=pl.Int64).alias("ordinal")
@@ -227,20 +239,19 @@ class LocalEngine:
             yield frame, dropped
 
 
-class _Again:
-    """The frames of an Arrow file, from the start each time."""
+def _finished(folders: Sequence[Path]) -> int:
+    """How many segments an earlier run finished, if the rows that the next one reads are still there."""
+    done = list(takewhile(lambda folder: (folder / _DONE).is_file(), folders))
+    if done:
+        rows = orjson.loads((done[-1] / _DONE).read_bytes())["rows"]
+        if rows and not (done[-1] / _KEPT).is_file():
+            return 0
+    return len(done)
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
 
-    def __call__(self) -> Iterator[pl.DataFrame]:
-        return read_arrow(self.path) if self.path.is_file() else iter(())
-
-
-def _read_choice(folder: Path) -> pl.DataFrame:
-    path = folder / _CHOSEN
-    frames = list(read_arrow(path)) if path.is_file() else []
-    return pl.concat(frames) if frames else pl.DataFrame(schema=_CHOICE)
+def _frames(path: Path) -> Iterator[pl.DataFrame]:
+    """The frames of an Arrow file; none where it is not there, because it would hold no rows."""
+    return read_arrow(path) if path.is_file() else iter(())
 
 
 def _fetch(path: Path, kind: str, ordinals: Sequence[int], names: Sequence[str]) -> pl.DataFrame:

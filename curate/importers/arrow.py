@@ -8,8 +8,9 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.ipc
 
-from curate.files import Block, Importer, InputFile, reject
+from curate.files import Block, Importer, InputFile, reject, unpacked
 from curate.importers.parquet import BATCH_ROWS, unreadable
+from schemas.errors import Rejected
 
 
 class Arrow(Importer):
@@ -20,12 +21,14 @@ class Arrow(Importer):
     def blocks(self, file: InputFile) -> Iterator[Block]:
         done = 0
         try:
-            with pa.memory_map(str(file.path)) as mapped:
+            with unpacked(file) as path, pa.memory_map(str(path)) as mapped:
                 for batch in _batches(mapped):
                     for start in range(0, batch.num_rows, BATCH_ROWS):
                         rows = batch.slice(start, BATCH_ROWS).to_pylist()
                         yield Block(rows, list(range(done + 1, done + len(rows) + 1)), bytes_read=mapped.tell())
                         done += len(rows)
+        except Rejected as why:
+            yield Block(rejects=[reject(file, None, why)])
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             yield Block(rejects=[reject(file, done + 1, unreadable(error))])
 

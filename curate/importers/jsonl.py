@@ -15,10 +15,10 @@ from curate.files import (
     detect_encoding,
     ending_block,
     reject,
+    too_large,
     utf8_chunks,
 )
 from schemas.dataset import Reject
-from schemas.errors import Rejected
 
 _HEAD_BYTES = 1 << 16
 
@@ -64,4 +64,4 @@ class JsonLines(Importer):
 
 
 def _too_large(file: InputFile, line: int, head: bytes) -> Reject:
-    return reject(file, line, Rejected("too_large", f"the line is longer than {MAX_ROW_BYTES >> 20} MB"), head)
+    return reject(file, line, too_large("line"), head)

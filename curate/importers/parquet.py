@@ -8,7 +8,7 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.files import Block, Importer, InputFile, reject
+from curate.files import Block, Importer, InputFile, reject, unpacked
 from schemas.errors import Rejected
 
 BATCH_ROWS = 2048
@@ -22,7 +22,7 @@ class Parquet(Importer):
     def blocks(self, file: InputFile) -> Iterator[Block]:
         done = 0
         try:
-            with pq.ParquetFile(file.path, page_checksum_verification=True) as parquet:
+            with unpacked(file) as path, pq.ParquetFile(path, page_checksum_verification=True) as parquet:
                 total = max(parquet.metadata.num_rows, 1)
                 size = file.path.stat().st_size
                 for batch in parquet.iter_batches(batch_size=BATCH_ROWS):
@@ -30,6 +30,8 @@ class Parquet(Importer):
                     lines = list(range(done + 1, done + len(rows) + 1))
                     done += len(rows)
                     yield Block(rows, lines, bytes_read=size * done // total)
+        except Rejected as why:
+            yield Block(rejects=[reject(file, None, why)])
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             yield Block(rejects=[reject(file, done + 1, unreadable(error))])
 

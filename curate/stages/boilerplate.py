@@ -11,12 +11,25 @@ from curate.stage import Field, Filter, Setting, drop, keep
 _EN = (
     r"(?:is there )?anything else (?:that )?(?:i|we) can (?:help|assist|do)[^.!?\n]{0,40}",
     r"(?:how|what) (?:can|may) i (?:help|assist|do)[^.!?\n]{0,30}",
-    r"(?:please )?(?:feel free to|don't hesitate to|do not hesitate to|let (?:me|us) know|just let me know|contact us|reach out)[^.!?\n]{0,90}",
-    r"(?:if you )?(?:have|need)(?: you)?[^.!?\n]{0,50}(?:questions?|help|assistance|concerns)[^.!?\n]{0,70}(?:ask|contact|reach out|let (?:me|us) know|hesitate)[^.!?\n]{0,40}",
-    r"thank(?:s| you)(?: (?:so|very) much)?(?: for (?:contacting|your (?:question|inquiry|enquiry|patience|message|time|understanding|support|business)|reaching out|using|choosing|asking|calling)[^.!?\n]{0,50})?",
+    (
+        r"(?:please )?(?:feel free to|don't hesitate to|do not hesitate to|let (?:me|us) know"
+        r"|just let me know|contact us|reach out)[^.!?\n]{0,90}"
+    ),
+    (
+        r"(?:if you )?(?:have|need)(?: you)?[^.!?\n]{0,50}(?:questions?|help|assistance"
+        r"|concerns)[^.!?\n]{0,70}(?:ask|contact|reach out|let (?:me|us) know|hesitate)[^.!?\n]{0,40}"
+    ),
+    (
+        r"thank(?:s| you)(?: (?:so|very) much)?(?: for (?:contacting|your (?:question|inquiry|enquiry"
+        r"|patience|message|time|understanding|support|business)|reaching out|using|choosing|asking"
+        r"|calling)[^.!?\n]{0,50})?"
+    ),
     r"you(?:'re| are) (?:very |most )?welcome",
     r"(?:it's |it is )?my pleasure|glad (?:i could|to) (?:help|hear that)[^.!?\n]{0,20}|happy to help",
-    r"(?:have|enjoy) (?:a|an|your|the rest of your) (?:\w+ )?(?:day|evening|weekend|one|night|afternoon|morning|time)(?: ahead)?",
+    (
+        r"(?:have|enjoy) (?:a|an|your|the rest of your) (?:\w+ )?(?:day|evening|weekend|one|night"
+        r"|afternoon|morning|time)(?: ahead)?"
+    ),
     r"(?:i )?hope (?:this|that|it) (?:helps|is helpful)(?: you)?|hope i could help",
     r"(?:hi|hello|hey|hi there|hello there|greetings|good(?:bye| bye)|bye|take care)",
     r"i(?:'m| am) (?:always )?here to (?:help|assist)[^.!?\n]{0,40}",
@@ -27,14 +40,18 @@ _ZH = (
     r"祝(?:您|你|大家)?(?:生活|工作|学习|购物|一切|身体|使用|旅途)?(?:愉快|顺利|幸福|健康|开心|如意|好)|祝(?:您|你)(?:有(?:个|一个))?(?:美好|愉快|开心)的?(?:一天|周末)?",
     r"(?:请问)?(?:您|你)?(?:还)?有(?:什么|其他|其它|别的|任何)[^，。！？\n]{0,12}(?:帮|协助|服务|问题|需要)[^，。！？\n]{0,14}",
     r"(?:请问)?(?:有什么|有啥)?(?:我)?(?:可以|能)(?:帮助?|协助|为)(?:到)?(?:您|你)[^，。！？\n]{0,8}",
-    r"(?:如果?|若|如有|假如)?(?:您|你)?(?:还)?(?:有|需要)?(?:任何|其他|其它|什么|更多)?(?:疑问|问题|需要|需求|帮助)[^。！？\n]{0,12}(?:请|欢迎|可以)?(?:随时|尽管|再次|继续)?(?:联系|咨询|提问|询问|告诉|告知|问)(?:我们|我|客服)?",
+    (
+        r"(?:如果?|若|如有|假如)?(?:您|你)?(?:还)?(?:有|需要)?(?:任何|其他|其它|什么|更多)?(?:疑问|问题|需要|需求|帮助)[^。！？\n]{0,12}(?:请"
+        r"|欢迎|可以)?(?:随时|尽管|再次|继续)?(?:联系|咨询|提问|询问|告诉|告知|问)(?:我们|我|客服)?"
+    ),
     r"(?:请|欢迎)?(?:随时|再次|继续)(?:联系|咨询|提问|询问|告诉|光临|来)(?:我们|我)?",
     r"(?:很高兴|很荣幸|非常高兴|乐意)(?:能)?(?:为您|帮助您|为你|帮助你|帮到您|帮到你|能帮到你|效劳)[^，。！？\n]{0,6}",
     r"(?:不用|不必|别)?(?:客气|谢)(?:了)?|不用谢|应该的|没关系|希望(?:这|以上|对您|对你)[^，。！？\n]{0,14}(?:帮助|有用|有所帮助)",
     r"(?:您|你)好|再见|亲|亲爱的|请稍等|稍等",
 )
 _ACK = (
-    r"ok(?:ay|ey)?|sure(?: thing)?|of course|certainly|absolutely|got it|understood|noted|alright|all right|no problem|will do|sounds good|i see"
+    r"ok(?:ay|ey)?|sure(?: thing)?|of course|certainly|absolutely|got it|understood|noted|alright"
+    r"|all right|no problem|will do|sounds good|i see"
     r"|好的?|好滴|好哒|好嘞|嗯+|嗯嗯|行|可以的|没问题|明白(?:了)?|了解(?:了)?|知道了|收到|当然(?:可以)?|是的呢|哦+|噢|没事"
 )
 _BETWEEN = r"[\s,.!?，。！？~～;；、:：…😊🙂👍❤️🙏-]*"
@@ -45,11 +62,16 @@ _MIXED = rf"(?i)^{_BETWEEN}(?:(?:{'|'.join((*_EN, *_ZH))}|{_ACK}){_BETWEEN})+$"
 _PREAMBLE = (
     r"(?i)^[\s\"“]*(?:(?:i'm |i am )?(?:sorry|apologi\w+)[^.!?\n]{0,12}(?:but )?)?"
     r"as an? (?:\w+ ){0,2}(?:ai|artificial intelligence|language model)\b[^.!?\n]{0,40}?,? ?i\b"
-    r"|^[\s\"“]*(?:抱歉|对不起|很抱歉)?[，,]?(?:但|但是)?(?:作为|身为)(?:一个|一名|一款|一位|个)?[^，。\n]{0,8}(?:AI|人工智能|大?语言模型)[^，。\n]{0,12}[，,]?\s*我"
+    r"|^[\s\"“]*(?:抱歉|对不起|很抱歉)?[，,]?(?:但|但是)?(?:作为|身为)(?:一个|一名|一款|一位|个)?[^，。\n]{0,8}(?:AI|人工智能"
+    r"|大?语言模型)[^，。\n]{0,12}[，,]?\s*我"
 )
-_ABOUT_ITSELF = r"(?i)\b(?:are you|who are you|what are you|your name|yourself|you (?:a|an) (?:ai|robot|human|bot))\b|你是(?:谁|什么|不是|AI|人|机器)|你叫什么|介绍(?:一下)?你自己|你的名字"
+_ABOUT_ITSELF = (
+    r"(?i)\b(?:are you|who are you|what are you|your name|yourself|you (?:a|an) (?:ai"
+    r"|robot|human|bot))\b|你是(?:谁|什么|不是|AI|人|机器)|你叫什么|介绍(?:一下)?你自己|你的名字"
+)
 _ASKS_FOR_WORDING = (
-    r"(?i)\b(?:translat|paraphras|rewrite|rephrase|reword|respon[ds]|reply|greet|say|write|phrase|classif|correct|complete|convert|choose|select|generate|compose)\w*"
+    r"(?i)\b(?:translat|paraphras|rewrite|rephrase|reword|respon[ds]|reply|greet|say|write|phrase"
+    r"|classif|correct|complete|convert|choose|select|generate|compose)\w*"
     r"|翻译|译成|译为|改写|改成|润色|回复|问候|怎么说|写|用.{0,6}说|分类|选择|转换|造句|填空|纠正|生成"
 )
 

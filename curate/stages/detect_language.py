@@ -13,7 +13,7 @@ SAMPLE_CHARS = 600
 """How much of a text is looked at, after program text is taken out."""
 
 _LOOKED_AT_CHARS = 4_000
-_MODEL_CHARS = 300
+_MODEL_CHARS = 200
 
 _HAN_PER_WORD = 1.6  # Chinese characters that say as much as one English word
 _MIXED_SHARE = 0.25  # of either language, for a text to be mixed
@@ -49,7 +49,7 @@ _SCRIPTS = {
     "others": r"[\p{Cyrillic}\p{Greek}\p{Arabic}\p{Hebrew}\p{Thai}\p{Devanagari}\p{Bengali}\p{Tamil}\p{Georgian}]",
 }
 _HAN_RUN = r"\p{Han}(?:[\p{Han}，、。！？：；“”《》（）]{3,})"
-_LATIN_RUN = r"(?:\b[\p{Latin}'’]+[,;:]?[ \n]+){3}[\p{Latin}'’]+"
+_LATIN_RUN = r"(?:[A-Za-z'’]+[,;:]?[ \n]+){3}[A-Za-z]{2}"
 _ENGLISH = (
     r"(?i-u:\b(?:the|and|that|with|this|are|you|what|which|have|from|they|your|their|can|by|not|it|how|would|about)\b)"
 )

@@ -9,10 +9,18 @@ from curate.stages.detect_language import guesses
 
 # A word that says the answer should be in another language, or is about one.
 _ANOTHER_LANGUAGE = (
-    r"(?i)translat|interpret|bilingual|languages?\b|multilingual|pronounc|pronunciation|transliterat|romaniz|pinyin|equivalent|meaning of|what does .{1,60} mean|how (?:do|would) (?:you|i|we) say"
-    r"|\b(?:english|chinese|mandarin|cantonese|french|german|spanish|italian|portuguese|russian|japanese|korean|arabic|hindi|latin|greek|dutch|swedish|turkish|polish|vietnamese|thai|indonesian|hebrew|urdu|bengali|ukrainian|romanian|czech|persian|farsi)\b"
-    r"|翻译|译成|译为|直译|意译|[英中汉法德日韩俄外母双国][语文]|华语|普通话|西班牙语|葡萄牙语|意大利语|阿拉伯语|拉丁|希腊|泰语|越南语|粤语|语言|拼音|发音|音标|单词|词汇|语法|口语|雅思|托福|四级|六级|时态|造句|英译|汉译|怎么说|什么意思"
+    r"(?i)translat|interpret|bilingual|languages?\b|multilingual|pronounc|pronunciation|transliterat"
+    r"|romaniz|pinyin|equivalent|meaning of|what does .{1,60} mean|how (?:do|would) (?:you|i|we) say"
+    r"|\b(?:english|chinese|mandarin|cantonese|french|german|spanish|italian|portuguese|russian"
+    r"|japanese|korean|arabic|hindi|latin|greek|dutch|swedish|turkish|polish|vietnamese|thai"
+    r"|indonesian|hebrew|urdu|bengali|ukrainian|romanian|czech|persian|farsi)\b"
+    r"|\p{Han}\p{Han}语|翻译|译成|译为|直译|意译|[英中汉法德日韩俄外母双国][语文]|华语|普通话|西班牙语|葡萄牙语|意大利语|阿拉伯语|拉丁|希腊|泰语|越南语|粤语"
+    r"|语言|拼音|发音|音标|单词|词汇|语法|口语|雅思|托福|四级|六级|时态|造句|英译|汉译|怎么说|什么意思"
     r"|traduc|traduis|übersetz|auf deutsch|en français|en español|переведи|翻訳|번역"
+)
+
+_OTHER_SCRIPT = (
+    r"[\p{Cyrillic}\p{Greek}\p{Arabic}\p{Hebrew}\p{Thai}\p{Devanagari}\p{Bengali}\p{Tamil}\p{Hangul}\p{Hiragana}]"
 )
 
 
@@ -111,6 +119,7 @@ class LanguageMismatch(Filter):
         han, other = _share_of_han("instruction"), _share_of_han("answer")
         words = pl.col("instruction").str.contains(r"(?:[A-Za-z'’]{2,}[ ,;]+){2}[A-Za-z]{2,}|[“\"'‘「《][A-Za-z]")
         material = ((han > 0) & (other > 0.5) & (han < 0.5)) | (words & (han > 0) & (other < 0.5))
+        material = material | (pl.col("instruction").str.contains(_OTHER_SCRIPT) & (han > 0))
         frame = frame.filter(long & ~asked & ~material)
         told = pl.concat(
             [guesses(frame[name]).rename({"lang": name, "sure": f"{name}_sure"}) for name in ("instruction", "answer")],

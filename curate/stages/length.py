@@ -12,16 +12,16 @@ class Length(Filter):
     """Drop rows whose text is too short or too long, in characters."""
 
     field: Field = Setting(default="answer", description="what is measured; white space at both ends does not count")
-    min_chars: int = Setting(default=2, ge=0, description="shorter texts are dropped")
+    min_chars: int = Setting(default=1, ge=0, description="shorter texts are dropped")
     max_chars: int = Setting(default=100_000, ge=1, description="longer texts are dropped")
 
     examples = (
         keep(instruction="What is the capital of France?", answer="The capital of France is Paris."),
         keep(instruction="法国的首都是哪里？", answer="巴黎。"),
-        keep(instruction="2+2?", answer="42"),
+        keep(instruction="Pick 1, 2 or 3.", answer="3"),
         keep(messages=[{"role": "user", "content": "嗯"}]),
-        drop("too_short", instruction="Describe a sunset.", answer=" .\n"),
-        drop("too_short", instruction="描述一下日落。", answer="　好　"),
+        drop("too_short", instruction="Describe a sunset.", answer=" \n"),
+        drop("too_short", instruction="描述一下日落。", answer="　　"),
         drop("too_long", instruction="Write a novel.", answer="a" * 100_001),
         drop("too_long", instruction="写一部小说。", answer="字" * 100_001),
         keep(settings={"min_chars": 4, "max_chars": 20}, instruction="颜色？", answer="天空是蓝色的。"),

@@ -10,8 +10,11 @@ _OUTSIDE = r"(?s)```.*?(?:```|\z)|`[^`\n]*`"
 _LINKS = r"!?\[[^\]\n]*\]\([^)\n]*\)|\[[^\]\n]*\]:\s*\S+"
 
 _NAMES = (
-    r"name|first name|last name|full name|date|today'?s date|address|street address|city|state|zip|zip code|phone|phone number"
-    r"|email|email address|company|company name|position|job title|title|signature|recipient|sender|insert|link|url|amount|number|product|product name|school|university|department|location|time|year|contact information|organization"
+    r"name|first name|last name|full name|date|today'?s date|address|street address|city|state|zip"
+    r"|zip code|phone|phone number"
+    r"|email|email address|company|company name|position|job title|title|signature|recipient|sender"
+    r"|insert|link|url|amount|number|product|product name|school|university|department|location|time"
+    r"|year|contact information|organization"
 )
 _KINDS = {
     "lorem_ipsum": r"(?i)lorem ipsum",
@@ -22,13 +25,16 @@ _KINDS = {
     "unfilled": (
         # [Your Name], [Insert date here], <insert link>
         r"(?i)(?:^|[\s,.:;：，。、“\"'(（*>_!\p{Han}-])\[\s*(?:"
-        r"(?:your|my|insert|enter|add|recipient|sender|customer|client|employer|manager|hiring manager|boss|friend|company|product|applicant|candidate|teacher|student)(?:['’]s)?[ _/][^\[\]\n=(){}:]{1,50}"
+        r"(?:your|my|insert|enter|add|recipient|sender|customer|client|employer|manager"
+        r"|hiring manager|boss|friend|company|product|applicant|candidate|teacher"
+        r"|student)(?:['’]s)?[ _/][^\[\]\n=(){}:]{1,50}"
         rf"|(?:{_NAMES}))\s*\](?:$|[^(\[:])"
         r"|<\s*(?:insert|your|enter|fill)[ _-][^<>\n=/]{1,40}>"
         r"|\{\{\s*[A-Za-z_\p{Han}][\w .\p{Han}-]{2,40}\}\}"
         # [插入姓名]、【此处填写】、（请填写日期）
         r"|[\[【（(<《〈]\s*(?:请)?(?:在此|此处|在这里|这里)?(?:插入|填写|填入|输入|替换)(?:您|你)?(?:的)?[^\]】）)>》〉\n]{0,16}[\]】）)>》〉]"
-        r"|[\[【]\s*(?:您|你|我|收件人|发件人|公司|客户|对方|申请人|学校|职位|部门|招聘经理|经理|老师)?(?:的)?(?:姓名|名字|名称|日期|地址|电话|电话号码|联系方式|联系电话|邮箱|电子邮件|电子邮箱|公司名称|公司名|公司|职位|职位名称|学校名称|签名|收件人|城市|时间|地点|金额)\s*[\]】]"
+        r"|[\[【]\s*(?:您|你|我|收件人|发件人|公司|客户|对方|申请人|学校|职位|部门|招聘经理|经理|老师)?(?:的)?(?:姓名|名字|名称|日期|地址|电话|电话号码"
+        r"|联系方式|联系电话|邮箱|电子邮件|电子邮箱|公司名称|公司名|公司|职位|职位名称|学校名称|签名|收件人|城市|时间|地点|金额)\s*[\]】]"
         r"|(?:此处|在此处|请在此|在此)(?:填写|插入|填入|输入)(?:您|你|内容|相关|姓名|公司|具体)"
     ),
     "crossed_out": (
@@ -39,10 +45,12 @@ _KINDS = {
 
 # A template was asked for, or the braces mean something in a language of templates.
 _ASKS_FOR_TEMPLATE = (
-    r"(?i)\b(?:templates?|place-?holders?|fill[- ]?in|boilerplate|skeleton|outline|format|sample|example|generic|jinja2?|mustache|handlebars|vue|angular|liquid|latex|django|html|lorem|regex|regular expression|todo|wiki\w*|mask\w*|censor\w*|anonymi[sz]\w*|redact\w*)\b"
+    r"(?i)\b(?:templates?|place-?holders?|fill[- ]?in|boilerplate|skeleton|outline|format|sample"
+    r"|example|generic|jinja2?|mustache|handlebars|vue|angular|liquid|latex|django|html|lorem|regex"
+    r"|regular expression|todo|wiki\w*|mask\w*|censor\w*|anonymi[sz]\w*|redact\w*)\b"
     r"|模板|模版|范本|范文|范例|样本|样例|占位|填空|格式|表格|示例|正则|脱敏|打码|匿名|假文|通用"
 )
-_HAS_SUCH = r"\[\s*(?:[Yy]our|[Nn]ame|[Ii]nsert)\b|\{\{|\bTODO\b|\b[Xx]{3,}\b|[Xx×]{2,}|[\[【](?:姓名|您的|你的|插入)|填写|_{3,}"
+_HAS_SUCH = r"\[\s*(?:[Yy]our|[Nn]ame|[Ii]nsert)\b|\{\{|\bTODO\b|[Xx×]{2,}|[\[【](?:姓名|您的|你的|插入)|填写|_{3,}"
 
 
 class Placeholder(Filter):
@@ -96,7 +104,7 @@ class Placeholder(Filter):
     def because(self) -> dict[str, pl.Expr]:
         text = self._outside_code()
         return {
-            reason: pl.format("“{}”", text.str.extract(pattern, 0).str.strip_chars())
+            reason: pl.format("“{}”", text.str.extract(pattern, 0).str.strip_chars(' \n,.:;，。：、"“”'))
             for reason, pattern in _KINDS.items()
         }
 

@@ -9,47 +9,83 @@ from curate.stage import Field, Filter, Setting, drop, keep
 # An apology, or none; then the speaker; then that it cannot; then one of the things that assistants decline to do.
 _SORRY_EN = (
     r"(?:(?:oh|um|well|hi|hello|unfortunately|thank you[^.!\n]{0,60}|i understand[^.!\n]{0,60})[,.! ]+)?"
-    r"(?:(?:i'?\s?a?m |we'?re )?(?:(?:so|very|really|truly|terribly) )?(?:sorry|afraid)|(?:i |my |we )?(?:sincerely )?apologi[sz]\w+|regrettably|unfortunately)"
+    r"(?:(?:i'?\s?a?m |we'?re )?(?:(?:so|very|really|truly|terribly) )?(?:sorry|afraid)|(?:i |my "
+    r"|we )?(?:sincerely )?apologi[sz]\w+|regrettably|unfortunately)"
 )
 _CANNOT_EN = (
-    r"(?:cannot|can\s?not|can'?t|won'?t|will not|(?:am|'m) (?:not |un)(?:able|programmed|allowed|permitted|designed|equipped)"
-    r"(?: to)?|(?:must|have to) (?:decline|refuse)|refuse to|decline to|do(?:n'?t| not) (?:feel comfortable|support|condone))"
+    r"(?:cannot|can\s?not|can'?t|won'?t|will not|(?:am|'m) (?:not |un)(?:able|programmed|allowed"
+    r"|permitted|designed|equipped)"
+    r"(?: to)?|(?:must|have to) (?:decline|refuse)|refuse to|decline to|do(?:n'?t"
+    r"| not) (?:feel comfortable|support|condone))"
 )
 _LACK_EN = (
     r"do(?:n'?t| not) (?:currently |actually )?have (?:\w+[ -]){0,2}"
     r"(?:ability|capability|capabilities|capacity|access|permission|authori[sz]ation)\b"
 )
 _DO_EN = (
-    r"(?:(?:directly|actually|fully|currently|physically|really|accurately|in good conscience|ethically|legally|personally|just|possibly|,|as an ai[^,]{0,30}) ?)*"
-    r"(?:assist|help(?: you| with| out| in|\.|,|$)|provide|fulfil|comply|answer|generate|create|continue|complete|write|support|engage|discuss|offer|give (?:you|advice|medical|legal|financial|out)|share|participate|produce|condone|promote|perform|process|access|browse|open|view|see|hear|watch|listen|search|execute|recommend|do (?:that|this|so)|respond|translate|tell you|advise|encourage|facilitate|predict|book|order|schedule|play|send|make (?:a |an )?(?:call|purchase|reservation|payment)|meet (?:this|that|your)|satisfy|$)"
+    r"(?:(?:directly|actually|fully|currently|physically|really|accurately|in good conscience"
+    r"|ethically|legally|personally|just|possibly|,|as an ai[^,]{0,30}) ?)*"
+    r"(?:assist|help(?: you| with| out| in|\.|,|$)|provide|fulfil|comply|answer|generate|create"
+    r"|continue|complete|write|support|engage|discuss|offer|give (?:you|advice|medical|legal"
+    r"|financial|out)|share|participate|produce|condone|promote|perform|process|access|browse|open"
+    r"|view|see|hear|watch|listen|search|execute|recommend|do (?:that|this|so)|respond|translate"
+    r"|tell you|advise|encourage|facilitate|predict|book|order|schedule|play|send|make (?:a "
+    r"|an )?(?:call|purchase|reservation|payment)|meet (?:this|that|your)|satisfy|$)"
 )
-_AI_EN = r"(?:as an? (?:\w+ ){0,2}(?:ai|a\.i\.|artificial intelligence|language model|assistant|chatbot|bot)\b[^.!?\n]{0,60}?[, ]+)"
+_AI_EN = (
+    r"(?:as an? (?:\w+ ){0,2}(?:ai|a\.i\.|artificial intelligence|language model|assistant"
+    r"|chatbot|bot)\b[^.!?\n]{0,60}?[, ]+)"
+)
 
 _EN = (
     r"(?i)^[\s\"'“*]*(?:"
     # I'm sorry, but (as an AI …) I cannot assist …
-    rf"{_SORRY_EN}[,.!]?\s+(?:(?:but|that|however|for (?:the|any) [^,.\n]{{0,30}})[, ]+)?(?:but )?{_AI_EN}?i(?: |'m |'ll ){{0,1}}(?:also |simply |just )?(?:{_CANNOT_EN},? ?{_DO_EN}|{_LACK_EN})"
+    rf"{_SORRY_EN}[,.!]?\s+(?:(?:but|that|however|for (?:the"
+    rf"|any) [^,.\n]{{0,30}})[, ]+)?(?:but )?{_AI_EN}?i(?: |'m |'ll ){{0,1}}(?:also |simply "
+    rf"|just )?(?:{_CANNOT_EN},? ?{_DO_EN}|{_LACK_EN})"
     # As an AI, I cannot …
-    rf"|{_AI_EN}(?:it (?:is|would be|'s) (?:not (?:possible|appropriate|ethical)|inappropriate|unethical|against)|i(?: |'m )?(?:also |simply |just )?(?:{_CANNOT_EN},? ?{_DO_EN}|{_LACK_EN}))"
+    rf"|{_AI_EN}(?:it (?:is|would be|'s) (?:not (?:possible|appropriate|ethical)|inappropriate"
+    rf"|unethical|against)|i(?: |'m )?(?:also |simply |just )?(?:{_CANNOT_EN},? ?{_DO_EN}|{_LACK_EN}))"
     # I cannot assist with …
-    r"|i (?:cannot|can'?t|can not|won'?t|will not|am unable to|am not able to|must decline to) (?:assist|help(?: you)? with|fulfil|comply|provide (?:any |you |instructions|information|guidance|assistance|advice|medical|legal|personal|content|support for)|engage in|support|condone|participate in|generate (?:content|text|any)|create (?:content|material)|write (?:content|about this)|do that|answer (?:that|this|your)|discuss (?:that|this))"
+    r"|i (?:cannot|can'?t|can not|won'?t|will not|am unable to|am not able to"
+    r"|must decline to) (?:assist|help(?: you)? with|fulfil|comply|provide (?:any |you |instructions"
+    r"|information|guidance|assistance|advice|medical|legal|personal|content|support for)|engage in"
+    r"|support|condone|participate in|generate (?:content|text|any)|create (?:content|material)"
+    r"|write (?:content|about this)|do that|answer (?:that|this|your)|discuss (?:that|this))"
     r"|i (?:must|have to) (?:refuse|decline)\b"
-    r"|(?:sorry|apologies|unfortunately)[,.! ]+(?:but )?(?:i )?(?:can'?t|cannot|won'?t) (?:do|help|answer|assist|provide|comply)"
-    r"|(?:this|your|that) (?:request|question|prompt|content|topic) (?:is (?:inappropriate|against|not (?:appropriate|something i))|violates|goes against)"
-    r"|it (?:is|would be) (?:not appropriate|inappropriate|unethical|illegal)[^.\n]{0,80}(?:for me|i (?:cannot|can't|won't))"
+    r"|(?:sorry|apologies|unfortunately)[,.! ]+(?:but )?(?:i )?(?:can'?t|cannot|won'?t) (?:do|help"
+    r"|answer|assist|provide|comply)"
+    r"|(?:this|your|that) (?:request|question|prompt|content|topic) (?:is (?:inappropriate|against"
+    r"|not (?:appropriate|something i))|violates|goes against)"
+    r"|it (?:is|would be) (?:not appropriate|inappropriate|unethical|illegal)[^.\n]{0,80}(?:for me"
+    r"|i (?:cannot|can't|won't))"
     r")"
 )
 
-_I_ZH = r"(?:我|本人|本助手|本AI|小助手|小编|(?:作为|身为)[^，。,\n]{0,25}(?:AI|人工智能|语言模型|模型|助手|机器人|程序)[^，。,\n]{0,12}[，,]?\s*(?:我)?)"
-_CANNOT_ZH = r"(?:无法|不能够?|没有?办法|不可以|不会|无权|没有(?:能力|权限|权利)|不具备[^，。,\n]{0,15}能力|不被允许|拒绝|不便|难以|不支持|做不到|帮不了|帮不到|不适合|不应该?)"
-_DO_ZH = r"(?:提供|回答|解答|帮助|帮您|帮你|帮忙|协助|满足|完成|处理|生成|执行|给出|回复|参与|支持|编写|创作|撰写|讨论|实现|访问|查看|播放|打开|浏览|获取|回应|配合|继续|进行|为您|为你|给您|给你|告诉|透露|评论|评价|预测|下载|上传|发送|翻译|直接|实时|这(?:样|么)做|做到|涉及|推荐|显示|展示|识别)"
+_I_ZH = (
+    r"(?:我|本人|本助手|本AI|小助手|小编"
+    r"|(?:作为|身为)[^，。,\n]{0,25}(?:AI|人工智能|语言模型|模型|助手|机器人|程序)[^，。,\n]{0,12}[，,]?\s*(?:我)?)"
+)
+_CANNOT_ZH = (
+    r"(?:无法|不能够?|没有?办法|不可以|不会|无权|没有(?:能力|权限|权利)|不具备[^，。,\n]{0,15}能力"
+    r"|不被允许|拒绝|不便|难以|不支持|做不到|帮不了|帮不到|不适合|不应该?)"
+)
+_LACK_ZH = r"(?:不具备|没有)[^，。,\n]{0,14}(?:能力|权限|功能)"
+_DO_ZH = (
+    r"(?:提供|回答|解答|帮助|帮您|帮你|帮忙|协助|满足|完成|处理|生成|执行|给出|回复|参与|支持|编写|创作|撰写|讨论|实现|访问|查看|播放|打开|浏览|获取|回应"
+    r"|配合|继续|进行|为您|为你|给您|给你|告诉|透露|评论|评价|预测|下载|上传|发送|翻译|直接|实时|这(?:样|么)做|做到|涉及|推荐|显示|展示|识别)"
+)
 
 _ZH = (
     r"^[\s\"“*]*(?:"
-    rf"(?:您好[，,！!。\s]*)?(?:非常|很|十分|实在|真的|真是|真|深感|感到|我(?:感到)?(?:很|非常)?){{0,3}}(?:抱歉|对不起|不好意思|遗憾|歉意)[^。！？!?\n]{{0,24}}?{_I_ZH}[^。！？!?，,\n]{{0,14}}?{_CANNOT_ZH}[^。！？!?，,\n]{{0,16}}?{_DO_ZH}"
-    rf"|(?:非常|很|十分|实在)?(?:抱歉|对不起|不好意思|遗憾)[，,。！\s]*(?:但|但是|不过)?(?:这个|该|您的|你的|此)?(?:问题|请求|要求|话题)?[^。，,\n]{{0,6}}(?:无法|不能)(?:回答|提供|满足|协助|帮助|完成|处理|继续|给出|生成)(?:您|你|这|该|此|任何|有关|关于|相关|。|，|！|$)"
-    rf"|(?:作为|身为|我是)[^，。,\n]{{0,25}}(?:AI|人工智能|语言模型|模型|助手|机器人)[^，。,\n]{{0,12}}[，,]\s*(?:所以|因此)?我?[^。！？!?，,\n]{{0,10}}?{_CANNOT_ZH}[^。！？!?，,\n]{{0,16}}?{_DO_ZH}"
-    rf"|我(?:很|非常)?(?:无法|不能|没办法|没有办法|不可以|拒绝|不会)(?:直接)?(?:提供|回答|帮助|协助|满足|帮您|帮你|参与|支持|生成|为您|为你|给您|给你|讨论)(?:您|你|这|该|此|任何|有关|关于|相关|与|非法|违法|违反|不当|具体|实时|医疗|法律|涉及)"
+    rf"(?:您好[，,！!。\s]*)?(?:非常|很|十分|实在|真的|真是|真|深感|感到|我(?:感到)?(?:很|非常)?){{0,3}}(?:抱歉|对不起|不好意思|遗憾"
+    rf"|歉意)[^。！？!?\n]{{0,24}}?{_I_ZH}[^。！？!?，,\n]{{0,14}}?(?:{_CANNOT_ZH}[^。！？!?，,\n]{{0,16}}?{_DO_ZH}|{_LACK_ZH})"
+    rf"|(?:非常|很|十分|实在)?(?:抱歉|对不起|不好意思|遗憾)[，,。！\s]*(?:但|但是|不过)?(?:这个|该|您的|你的|此)?(?:问题|请求|要求"
+    rf"|话题)?[^。，,\n]{{0,6}}(?:无法|不能)(?:回答|提供|满足|协助|帮助|完成|处理|继续|给出|生成)(?:您|你|这|该|此|任何|有关|关于|相关|。|，|！|$)"
+    rf"|(?:作为|身为|我是)[^，。,\n]{{0,25}}(?:AI|人工智能|语言模型|模型|助手|机器人)[^，。,\n]{{0,12}}[，,]\s*(?:所以"
+    rf"|因此)?我?[^。！？!?，,\n]{{0,10}}?(?:{_CANNOT_ZH}[^。！？!?，,\n]{{0,16}}?{_DO_ZH}|{_LACK_ZH})"
+    rf"|我(?:很|非常)?(?:无法|不能|没办法|没有办法|不可以|拒绝|不会)(?:直接)?(?:提供|回答|帮助|协助|满足|帮您|帮你|参与|支持|生成|为您|为你|给您|给你"
+    rf"|讨论)(?:您|你|这|该|此|任何|有关|关于|相关|与|非法|违法|违反|不当|具体|实时|医疗|法律|涉及)"
     r"|(?:您|你)的(?:请求|问题|要求|提问)(?:违反|不符合|涉及(?:违法|违规|敏感)|不(?:合适|恰当))"
     r"|(?:这个|该|此)(?:话题|问题|请求)(?:涉及|属于|比较)[^。\n]{0,12}(?:敏感|违法|违规)[^。\n]{0,20}(?:无法|不能|换)"
     r")"
@@ -57,11 +93,16 @@ _ZH = (
 
 # The answer is then somebody's words, not the assistant's.
 _ASKS_FOR_WORDING = (
-    r"(?i)\b(?:translat|paraphras|rewrite|rephrase|reword|refus|declin|reject|apolog|sorry|turn(?:ing)? down|dialogue|role-?play|pretend|script|quote|summari[sz]e)\w*"
+    r"(?i)\b(?:translat|paraphras|rewrite|rephrase|reword|refus|declin|reject|apolog|sorry"
+    r"|turn(?:ing)? down|dialogue|role-?play|pretend|script|quote|summari[sz]e)\w*"
     r"|翻译|译成|译为|改写|改成|润色|拒绝|婉拒|回绝|谢绝|推辞|道歉|致歉|抱歉|对不起|对话|扮演|台词|剧本|转换|造句"
 )
 _GOES_ON = (
-    r"(?i)\b(?:however|but|instead|that said|nevertheless|alternatively|nonetheless)\b[^.\n]{0,80}\b(?:here(?:'s| is| are)|i (?:can|could|will|would) (?:\w+ )?(?:offer|help|suggest|give|tell|provide|share|explain|describe|try|recommend|be happy)|you (?:can|could)|i'll|let me|for example|based on|according to|estimated|generally|typically|in general|suggest|some)\b"
+    r"(?i)\b(?:however|but|instead|that said|nevertheless|alternatively"
+    r"|nonetheless)\b[^.\n]{0,80}\b(?:here(?:'s| is| are)|i (?:can|could|will"
+    r"|would) (?:\w+ )?(?:offer|help|suggest|give|tell|provide|share|explain|describe|try|recommend"
+    r"|be happy)|you (?:can|could)|i'll|let me|for example|based on|according to|estimated|generally"
+    r"|typically|in general|suggest|some)\b"
     r"|(?:但|但是|不过|然而)[^。\n]{0,30}(?:以下|这里|(?:可以|能够?)(?:给|为|帮|提供|告诉|尝试|参考|通过|根据|使用)|一般来说|通常|建议|例如|如下)|以下是"
 )
 
@@ -113,7 +154,10 @@ class Refusal(Filter):
         keep(instruction="电梯坏了怎么办？", answer="我们无法立即修好，但可以先走楼梯。"),
         keep(
             instruction="What's the weather like in London in May?",
-            answer="I'm sorry, I can't access live weather. However, here is what May is typically like: mild, about 17 °C.",
+            answer=(
+                "I'm sorry, I can't access live weather. However, here is what May is typically "
+                "like: mild, about 17 °C."
+            ),
         ),
         keep(
             instruction="五月的伦敦天气怎么样？",

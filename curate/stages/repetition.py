@@ -15,7 +15,8 @@ _SLICE_CHARS = 2_000_000  # how much text is worked on at once: 0.1 GB of number
 _LONGEST_PHRASE = 12
 _LINE_LETTERS = 6  # lines with fewer letters (rules, brackets, rows of numbers) may come again
 _ASKS_FOR_IT = (
-    r"(?i)\brepeat|\brepetit|\btimes\b|\blyrics?\b|\bpoems?\b|\bsongs?\b|\bchorus\b|\brhym|\btwister|\bmantra|\bchant|\bascii\b|\bpattern\b"
+    r"(?i)\brepeat|\brepetit|\btimes\b|\blyrics?\b|\bpoems?\b|\bsongs?\b|\bchorus\b|\brhym|\btwister"
+    r"|\bmantra|\bchant|\bascii\b|\bpattern\b"
     r"|重复|循环|歌词|歌曲|首歌|诗|副歌|绕口令|顺口溜|排比|遍|图案|叠词|儿歌|口号"
 )
 
@@ -28,7 +29,7 @@ Hashes = npt.NDArray[np.uint64]
 class Repetition(Filter):
     """Drop rows whose answer repeats itself: lines, long phrases, or one phrase over and over.
 
-    After the rules of Gopher (Rae et al. 2021, https://arxiv.org/abs/2112.11446, table A1), which were made for web pages;
+    After the rules of Gopher (Rae et al. 2021, https://arxiv.org/abs/2112.11446, table A1), made for web pages;
     answers are short and their lists alike, so the limits are wider. A Chinese character counts as a word.
     """
 
@@ -86,7 +87,10 @@ class Repetition(Filter):
             "repeated_phrases",
             instruction="Tell me about tea.",
             answer=" ".join(
-                f"In {place}, people say that tea is the best drink in the world and that nothing else comes close to it."
+                (
+                    f"In {place}, people say that tea is the best drink in the world and that nothing "
+                    f"else comes close to it."
+                )
                 for place in ("China", "Japan", "India", "Kenya", "Turkey")
             ),
         ),
@@ -100,7 +104,12 @@ class Repetition(Filter):
         ),
         keep(
             instruction="Give me tips.",
-            answer="Drink enough water every day. Sleep well and rise early. Walk to work when you can, and take the stairs. Eat plenty of greens, and do not forget to laugh with your friends, for laughing is known to keep people well for longer than any pill that you can buy.",
+            answer=(
+                "Drink enough water every day. Sleep well and rise early. Walk to work when you "
+                "can, and take the stairs. Eat plenty of greens, and do not forget to laugh with "
+                "your friends, for laughing is known to keep people well for longer than any pill "
+                "that you can buy."
+            ),
         ),
         keep(
             instruction="给我一些建议",
@@ -160,7 +169,7 @@ def measures(texts: pl.Series) -> pl.Series:
     """How often each text repeats itself.
 
     - words: how many it has, numbers not counted; a Chinese or Japanese character is one
-    - run: words of the longest stretch in which one phrase of at most twelve words is said over and over, five times or more
+    - run: words of the longest stretch in which one phrase, of at most twelve words, is said five times or more
     - lines, top, repeated: shares of characters, as the settings of `Repetition` say them
     """
     whole = texts.fill_null("")
@@ -260,8 +269,9 @@ def _spans(chars: npt.NDArray[np.uint32], starts: Ints, ends: Ints) -> Hashes:
 
 
 def _phrases(hashes: Hashes, row: Ints, length: int) -> Hashes:
-    """Hash of the phrase of `length` words that starts at each word, told apart by row; near a row's end it is a shorter
-    one that no other phrase equals."""
+    """Hash of the phrase of `length` words that starts at each word, told apart by row.
+
+    Near a row's end it is a phrase that no other equals."""
     count = max(len(hashes) - length + 1, 0)
     total = np.zeros(count, dtype=np.uint64)
     for place in range(length):

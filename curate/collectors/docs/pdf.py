@@ -213,7 +213,7 @@ def _tables(page: Any) -> list[tuple[float, float, float, float, str]]:
 
 
 def _has_grid(layout: Any) -> bool:
-    """Whether a page has lines both ways, or frames, from which a table could be made; looking closer costs a second."""
+    """Whether a page has lines both ways, or frames, that could make a table; looking closer costs up to a second."""
     from pdfminer.layout import LTCurve
 
     across = down = frames = 0
@@ -243,7 +243,8 @@ def _title(metadata: dict[str, Any]) -> str | None:
         return None
     title = " ".join(title.replace("\x00", "").split())
     junk = re.search(
-        r"\.(?:docx?|pdf|tex|dvi|indd|pages|html?)$|^(?:microsoft word|untitled|document\d*|文档\d*|无标题|about:blank)",
+        r"\.(?:docx?|pdf|tex|dvi|indd|pages|html?)$"
+        r"|^(?:microsoft word|untitled|document\d*|文档\d*|无标题|about:blank)",
         title,
         re.IGNORECASE,
     )
@@ -455,7 +456,8 @@ def _edges(lines: list[_Line]) -> dict[tuple[int, int], float]:
 
 _BULLET = re.compile(r"^[•◦▪●‣∙·○■□➢➤]\s*")
 _ITEM = re.compile(
-    r"[•◦▪●‣∙·○■□➢➤]\s*|[-–—*]\s|(?:\d{1,2}|[a-zA-Z]|[ivx]{1,4})[.)]\s|[（(](?:\d{1,2}|[a-zA-Z一二三四五六七八九十])[)）]"
+    r"[•◦▪●‣∙·○■□➢➤]\s*|[-–—*]\s|(?:\d{1,2}|[a-zA-Z]|[ivx]{1,4})[.)]\s"
+    r"|[（(](?:\d{1,2}|[a-zA-Z一二三四五六七八九十])[)）]"
 )
 
 

@@ -184,8 +184,10 @@ def _confine(allowed: list[str]) -> None:
     """From here on this process opens only its own program and the files in `allowed`, to read; and no connection."""
     own = {sys.prefix, sys.base_prefix, sys.exec_prefix, *(path for path in sys.path if path)}
     roots = tuple(f"{os.path.realpath(path)}{os.sep}" for path in own)
-    forbidden = ("socket.connect", "socket.getaddrinfo", "socket.bind", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn",
-                 "os.fork", "os.remove", "os.rename", "os.rmdir", "os.mkdir", "shutil.rmtree", "urllib.Request", "ctypes.dlopen")  # fmt: skip
+    forbidden = frozenset(
+        """socket.connect socket.getaddrinfo socket.bind subprocess.Popen os.system os.exec os.posix_spawn os.fork
+        os.remove os.rename os.rmdir os.mkdir shutil.rmtree urllib.Request ctypes.dlopen""".split()  # noqa: SIM905
+    )
 
     def guard(event: str, arguments: tuple[Any, ...]) -> None:
         if event in forbidden and not (event == "ctypes.dlopen" and _is_own(arguments[0], roots)):

@@ -69,7 +69,7 @@ _KEPT_ROLES = frozenset(["math", "sub", "sup", "subscript", "superscript", "code
 
 
 def _without_roles(text: str) -> str:
-    """The text with Sphinx's roles as plain words or literals: docutils does not know them and would drop what they hold."""
+    """The text with Sphinx's roles as words or literals: docutils does not know them and would drop what they hold."""
 
     def plain(match: re.Match[str]) -> str:
         role, content = match.group(2), match.group(3)
@@ -119,9 +119,7 @@ def _offer_directives(text: str, directives: Any) -> None:
             return [box]
 
     for name in set(re.findall(r"^\s*\.\.\s+([A-Za-z][\w+.:-]*?)::(?:\s|$)", text, re.MULTILINE)):
-        if (name.lower() not in directives._directive_registry and not directives._directives.get(name.lower())) or (
-            name.lower() in directives._directives and directives._directives[name.lower()].__name__ == "Content"
-        ):
+        if name.lower() not in directives._directive_registry:
             directives._directives[name.lower()] = Content
 
 
@@ -139,27 +137,14 @@ class _AnyOption(dict[str, Any]):
 
 
 _CODE = frozenset(
-    [
-        "sourcecode",
-        "code-block",
-        "highlight-block",
-        "testcode",
-        "doctest",
-        "testsetup",
-        "ipython",
-        "prompt",
-        "parsed-code",
-        "cli",
-    ]
+    ["sourcecode", "code-block", "highlight-block", "testcode", "doctest", "ipython", "prompt", "parsed-code", "cli"]
 )
 _LEFT_OUT = frozenset(
-    [
-        "toctree", "index", "module", "currentmodule", "automodule", "autoclass", "autofunction", "automethod", "autosummary", "autodata", "py-module",
-        "literalinclude", "highlight", "tabularcolumns", "graphviz", "plot", "testsetup", "testcleanup", "only-latex", "sectionauthor", "codeauthor",
-        "todo", "todolist", "mermaid", "uml", "youtube", "bibliography", "centered-image", "autoexception", "autoattribute", "program", "default-domain",
-        "click", "argparse", "image", "figure", "video", "contents", "note-image", "sectnum", "meta", "inheritance-diagram",
-    ]
-)  # fmt: skip
+    """toctree index module currentmodule automodule autoclass autofunction automethod autosummary autodata
+    autoexception autoattribute py-module literalinclude highlight tabularcolumns graphviz plot testsetup testcleanup
+    sectionauthor codeauthor todo todolist mermaid uml youtube bibliography program default-domain click argparse image
+    figure video contents sectnum meta inheritance-diagram""".split()  # noqa: SIM905 - a list of words reads as words
+)
 _LABELLED = {
     "versionadded": "Added in version",
     "versionchanged": "Changed in version",
@@ -200,7 +185,7 @@ def _blocks(children: Iterable[Any], depth: int = 0) -> str:
 def _block(node: Any, depth: int) -> str:
     from docutils import nodes
 
-    if isinstance(node, _hidden()):
+    if isinstance(node, _hidden()) or "contents" in getattr(node, "attributes", {}).get("classes", ()):
         return ""
     if isinstance(
         node, nodes.paragraph | nodes.rubric | nodes.attribution | nodes.caption | nodes.title | nodes.subtitle
@@ -246,7 +231,8 @@ def _hidden() -> tuple[type, ...]:
 
     return (
         nodes.comment, nodes.system_message, nodes.substitution_definition, nodes.target, nodes.pending, nodes.image,
-        nodes.raw, nodes.docinfo, nodes.transition, nodes.footnote, nodes.citation, nodes.header, nodes.footer, nodes.meta,
+        nodes.raw, nodes.docinfo, nodes.transition, nodes.footnote, nodes.citation, nodes.header, nodes.footer,
+        nodes.meta,
     )  # fmt: skip
 
 

@@ -23,20 +23,21 @@ def split(text: str, max_chars: int) -> tuple[list[str], list[str]]:
         else:
             for piece in _sentences(block, max_chars):
                 (pieces if width(piece) <= max_chars else too_long).append(piece)
-    count = max(1, -(-sum(map(width, pieces)) // max_chars))
-    # Parts of like length: a part of three words after one of four thousand teaches nothing.
-    goal = min(max_chars, -(-sum(map(width, pieces)) // count) * 11 // 10)
+    # Parts of like length: one of three words after one of four thousand teaches nothing.
+    left = sum(map(width, pieces))
     parts: list[list[str]] = []
-    length = 0
+    length = goal = 0
     for piece in pieces:
         size = width(piece)
         # What ends in a colon stays with what it introduces.
         introduces = bool(parts) and parts[-1][-1].rstrip().endswith((":", "："))
-        if not parts or length + size > (max_chars if introduces else goal):
+        if not parts or length + size > max_chars or (length + size // 2 > goal and not introduces):
             parts.append([])
+            goal = left // -(-left // max_chars)
             length = 0
         parts[-1].append(piece)
         length += size
+        left -= size
     return ["\n\n".join(part) for part in parts if part], too_long
 
 
@@ -80,7 +81,7 @@ def _is_whole(block: str) -> bool:
 
 
 def _sentences(block: str, max_chars: int) -> list[str]:
-    """A long paragraph or list in pieces that end with a line or a sentence; what has neither stays as long as it is."""
+    """A long paragraph or list in pieces that end with a line or a sentence; what has neither stays whole."""
     ends = r"(?<=\n)" if block.count("\n") > 3 else r"(?<=[.!?])\s+|(?<=[。！？；])"
     pieces: list[list[str]] = []
     length = 0

@@ -15,7 +15,7 @@ from schemas.errors import Rejected
 
 
 def read_word(data: bytes) -> Document:
-    """The sections of a DOCX file; documents without heading styles are divided by their numbering, as plain text is."""
+    """The sections of a DOCX file. Without heading styles it is divided by its numbering, as plain text is."""
     import mammoth  # type: ignore[import-untyped]
 
     _check(data)

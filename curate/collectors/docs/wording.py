@@ -39,7 +39,8 @@ def question(title: str | None, path: Sequence[str], *, lang: str, part: int = 1
 def _bare(heading: str) -> str:
     """A heading without its number."""
     found = re.fullmatch(
-        r"(?:\d+(?:\.\d+)*[.、)]?\s+|第[一二三四五六七八九十百\d]+[章节]\s*|[一二三四五六七八九十]+、\s*|[（(][一二三四五六七八九十]+[)）]\s*)(\S.*)",
+        r"(?:\d+(?:\.\d+)*[.、)]?\s+|第[一二三四五六七八九十百\d]+[章节]\s*|[一二三四五六七八九十]+、\s*"
+        r"|[（(][一二三四五六七八九十]+[)）]\s*)(\S.*)",
         heading,
     )
     return (found.group(1) if found else heading).strip(" :：#").strip()
@@ -60,11 +61,14 @@ def _asked(subject: str, lang: str) -> str | None:
 
 
 _GENERAL = re.compile(
-    r"(?:an? |the )?(?:overview|introduction|intro|summary|abstract|background|description|usage|synopsis|notes?|examples?|details|requirements|installation"
-    r"|features|options|parameters|arguments|configuration|faq|troubleshooting|contents|about|license|licence|credits|authors?|contributing|changelog|changes"
-    r"|history|references|see also|status|support|limitations|caveats|motivation|goals|basic usage|quick ?start|getting started|conclusions?|appendix|general"
-    r"|概述|概要|简介|介绍|引言|背景|前言|摘要|说明|总结|小结|结论|用法|使用方法|使用说明|示例|例子|参数|配置|安装|要求|环境要求|特性|功能|注意事项|备注|常见问题"
-    r"|附录|参考|参考资料|其他|快速开始|目标|目的|适用范围|总则|附则|更新日志|许可证?|贡献)",
+    r"(?:an? |the )?(?:overview|introduction|intro|summary|abstract|background|description|usage|synopsis|notes?"
+    r"|examples?|details|requirements|installation|features|options|parameters|arguments|configuration|faq"
+    r"|troubleshooting|contents|about|license|licence|credits|authors?|contributing|changelog|changes|history"
+    r"|references|see also|status|support|limitations|caveats|motivation|goals|basic usage|quick ?start"
+    r"|getting started|conclusions?|appendix|general"
+    r"|概述|概要|简介|介绍|引言|背景|前言|摘要|说明|总结|小结|结论|用法|使用方法|使用说明|示例|例子|参数|配置|安装|要求"
+    r"|环境要求|特性|功能|注意事项|备注|常见问题|附录|参考|参考资料|其他|快速开始|目标|目的|适用范围|总则|附则|更新日志"
+    r"|许可证?|贡献)",
     re.IGNORECASE,
 )
 """Headings that say nothing without those above them."""
