@@ -23,7 +23,7 @@ HINTS = {
     "duplicate_key": "keep one of the two values; readers disagree about which one counts",
     "missing_field": "fill the field, or map another column to it with --map FIELD=COLUMN",
     "wrong_type": "write the field in the type that is named",
-    "unknown_format": "map your columns: --map instruction=COLUMN --map output=COLUMN; `curate formats` lists the formats",
+    "unknown_format": "map your columns, as in --map instruction=COLUMN --map output=COLUMN; see `curate formats`",
     "unknown_role": "use user, assistant, system or tool (or human and gpt)",
     "not_text": "assay trains on text; leave out rows with images or audio",
     "not_an_object": "each row is a JSON object with named fields",

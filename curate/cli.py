@@ -354,7 +354,8 @@ def verify(path: DatasetPath, as_json: Json = False) -> None:
 def show(
     path: DatasetPath,
     dropped: Annotated[
-        str | None, typer.Option("--dropped", help="Show rows dropped for this reason; `all` for every reason.")
+        str | None,
+        typer.Option("--dropped", help="Show rows dropped for this reason, or by this stage; `all` for every one."),
     ] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="Show input that never became a row.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many rows to show.")] = 10,

@@ -1,8 +1,8 @@
 """Reading blocks of plain JSON lines by whole columns: the same rows as line by line, several times faster.
 
 A block is read so only if every line of it is one object with the same fields, in one of the two plainest shapes that
-rows come in: a few texts, or a list of plain messages. Anything else in a block sends the whole block to the way line by
-line. A test holds the two ways together.
+rows come in: a few texts, or a list of plain messages. Anything else in a block sends the whole block to the way line
+by line. A test holds the two ways together.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.files import MAX_ROW_BYTES, InputFile, LineBlock
-from schemas.formats import NOTES, Plan
+from schemas.formats import NOTES, Plan, looks_inside
 from schemas.rows import columns, content_columns, content_digest
 from schemas.turns import ROLES
 
@@ -42,13 +42,17 @@ class Layout:
 
     plan: Plan
     keys: tuple[str, ...]
+    types: tuple[type, ...]
 
     @staticmethod
     def of(plan: Plan, row: dict[str, Any]) -> Layout | None:
         """The layout of rows like this one, or None if they are not plain."""
         name = plan.format.name
         known = FLAT.get(name) or LISTS.get(name, ())[:1]
-        return Layout(plan, tuple(row)) if all(field in known for field, _ in plan.places) else None
+        plain = all(field in known for field, _ in plan.places) and not any(
+            key == NOTES or looks_inside(key) for key in plan.rest
+        )
+        return Layout(plan, tuple(row), tuple(map(type, row.values()))) if plain else None
 
     def frame(self, block: LineBlock, file: InputFile, task: str | None, repeats: Repeats) -> pl.DataFrame | None:
         """The block's rows as a frame of canonical columns, or None if one of them is not plain."""
@@ -59,10 +63,12 @@ class Layout:
             return None
         rest = {key: [row[key] for row in rows] for key in self.plan.rest}
         own = {name: [row[key] for row in rows] for name, key in self.plan.own}
-        if not all(_PLAIN.issuperset(map(type, values)) for values in rest.values()):
-            return None
+        expected = dict(zip(self.keys, self.types, strict=True))
+        if not all(expected[key] in _PLAIN and set(map(type, rest[key])) == {expected[key]} for key in rest):
+            return None  # a value of another type may make another format of the row
         if not all(set(map(type, values)) == {str} for values in own.values()):
             return None
+        own = {name: [value or None for value in values] for name, values in own.items()}
         read = self._flat(rows) if self.plan.format.name in FLAT else self._lists(rows)
         if read is None:
             return None
@@ -70,7 +76,9 @@ class Layout:
         if not _no_key_twice(block.data, len(self.keys) * len(rows) + nested):
             return None
         kind, types = self.plan.format.kind, columns(self.plan.format.kind)
-        empty = {name: column_array([None] * len(rows), types[name]) for name in content_columns(kind) if name != "messages"}
+        empty = {
+            name: column_array([None] * len(rows), types[name]) for name in content_columns(kind) if name != "messages"
+        }
         return frame_of(
             kind,
             file,
@@ -90,7 +98,13 @@ class Layout:
         """The rows, if there is one in each line, each with the fields expected in the order expected."""
         data = block.data.removesuffix(b"\n")
         ends = data.count(b"\n")
-        if block.rejects or data[:1] != b"{" or data[-1:] != b"}" or data.count(b"}\n{") != ends or len(data) > MAX_ROW_BYTES:
+        if (
+            block.rejects
+            or data[:1] != b"{"
+            or data[-1:] != b"}"
+            or data.count(b"}\n{") != ends
+            or len(data) > MAX_ROW_BYTES
+        ):
             return None
         try:
             rows: Rows = orjson.loads(b"[" + data.replace(b"\n", b",\n") + b"]")
@@ -114,7 +128,9 @@ class Layout:
             if not {str, type(None)}.issuperset(map(type, given)):
                 return None
             if any(given):
-                notes = [{"instruction_chars": len(ask)} if more else None for ask, more in zip(asked, given, strict=True)]
+                notes = [
+                    {"instruction_chars": len(ask)} if more else None for ask, more in zip(asked, given, strict=True)
+                ]
                 asked = [f"{ask}\n{more}" if more else ask for ask, more in zip(asked, given, strict=True)]
         contents = [
             {"messages": [{"content": ask, "role": "user"}, {"content": answer, "role": "assistant"}]}
@@ -190,5 +206,9 @@ def _messages(roles: list[Any], contents: list[str], offsets: Any) -> pa.Array:
     assert isinstance(message, pl.List) and isinstance(message.inner, pl.Struct)
     given = {"role": pa.array(roles, pa.large_string()), "content": pa.array(contents, pa.large_string())}
     nothing = [None] * len(roles)
-    arrays = [given[one.name] if one.name in given else column_array(nothing, one.dtype) for one in message.inner.fields]
-    return pa.LargeListArray.from_arrays(offsets, pa.StructArray.from_arrays(arrays, [one.name for one in message.inner.fields]))
+    arrays = [
+        given[one.name] if one.name in given else column_array(nothing, one.dtype) for one in message.inner.fields
+    ]
+    return pa.LargeListArray.from_arrays(
+        offsets, pa.StructArray.from_arrays(arrays, [one.name for one in message.inner.fields])
+    )

@@ -1,4 +1,4 @@
-"""Files as streams of UTF-8 bytes, whatever their compression and encoding; and what an importer of a file format is."""
+"""Files as streams of UTF-8 bytes, whatever their compression and encoding; and what an importer is."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Importer(ABC):
 
     @abstractmethod
     def blocks(self, file: InputFile) -> Iterator[Block]:
-        """The file's rows in order. Whatever cannot be read comes out as rejects; nothing is raised for what a file holds."""
+        """The file's rows in order. What cannot be read comes out as rejects; nothing is raised for what a file holds."""
 
     def line_blocks(self, file: InputFile) -> Iterator[LineBlock] | None:
         """The file as runs of JSON lines not parsed yet, or None if it is not JSON Lines."""
@@ -222,7 +222,7 @@ class Stream:
 
 @contextmanager
 def unpacked(file: InputFile) -> Iterator[Path]:
-    """The path of the file, or of a temporary copy of what is packed in it. Raises Rejected if it cannot be unpacked."""
+    """The path of the file, or of a temporary copy of what is packed in it. Raises Rejected if that is not whole."""
     with file.path.open("rb") as begin:
         packed = begin.read(4).startswith((_GZIP, _ZSTD))
     if not packed:
@@ -341,7 +341,8 @@ def checked_encoding(name: str) -> str:
     return {"utf-8-sig": "utf-8", "gbk": "gb18030", "gb2312": "gb18030"}.get(found, found)
 
 
-_TOO_DEEP = f"objects or lists are nested more than {MAX_DEPTH} deep"
+TOO_DEEP = f"objects or lists are nested more than {MAX_DEPTH} deep"
+"""What is wrong with a row that is rejected as `too_deep`."""
 
 
 def parse_json(raw: bytes) -> Any:
@@ -361,13 +362,13 @@ def parse_json(raw: bytes) -> Any:
 
 
 def _count_keys(value: Any) -> tuple[int, bool]:
-    """How many keys there are in all objects, and whether a number may have lost digits. Raises Rejected when too deep."""
+    """How many keys there are in all objects, and whether a number may have lost digits. Raises Rejected if too deep."""
     keys, odd = 0, False
     level, depth = [value], 0
     while level:
         depth += 1
         if depth > MAX_DEPTH:
-            raise Rejected("too_deep", _TOO_DEEP)
+            raise Rejected("too_deep", TOO_DEEP)
         below = []
         for one in level:
             if type(one) is dict:
@@ -411,7 +412,7 @@ def _look_closer(raw: bytes) -> None:
     try:
         json.loads(raw, object_pairs_hook=unique, parse_int=small, parse_float=finite)
     except RecursionError:
-        raise Rejected("too_deep", _TOO_DEEP) from None
+        raise Rejected("too_deep", TOO_DEEP) from None
 
 
 def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> Rejected:
@@ -419,7 +420,7 @@ def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> Rejected:
     if not _decodes(raw, "utf-8"):
         return Rejected("invalid_utf8", "bytes that are not valid text; name the file's encoding with --encoding")
     if "ecursion" in said:
-        return Rejected("too_deep", _TOO_DEEP)
+        return Rejected("too_deep", TOO_DEEP)
     if "surrogate" in said:
         return Rejected("invalid_unicode", "half a surrogate pair, which is no character")
     if b"NaN" in raw or b"Infinity" in raw:

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from schemas.sources import Source
 VERSION = 1
 """Raised whenever the same files and settings give other rows than before."""
 
+_COLLECTED_ROWS = 4096
 _LIBRARIES = ("assay", "polars", "pyarrow", "orjson")
 
 
@@ -89,32 +90,34 @@ def collect_files(
 def _collected(collector: Collector, files: Sequence[InputFile]) -> Iterator[Piece]:
     """A collector's rows as pieces, file by file."""
     repeats = Repeats()
+    by_name = {file.name: file for file in files}
+    read = 0
+    found = collector.collect([(file.path, file.name) for file in files])
+    for name, items in groupby(found, key=lambda item: item.file):
+        read += by_name[name].path.stat().st_size
+        while batch := list(islice(items, _COLLECTED_ROWS)):
+            yield from _pieces(by_name[name], batch, read, repeats)
+
+
+def _pieces(file: InputFile, items: Sequence[Found | Refused], read: int, repeats: Repeats) -> Iterator[Piece]:
     form = FORMATS["messages"]
-    for file in files:
-        reads: list[Read] = []
-        items: list[Found] = []
-        rejects: list[Reject] = []
-        size = file.path.stat().st_size
-        for item in collector.collect([(file.path, file.name)]):
-            if isinstance(item, Refused):
-                rejects.append(Reject(item.file, item.line, item.reason, item.detail, item.held))
-                continue
-            content: dict[str, Any] = {
-                "messages": [{key: value for key, value in turn.items() if value is not None} for turn in item.messages]
-            }
-            if item.tools:
-                content["tools"] = item.tools
-            own = {"id": item.external_id, "task": item.task}
-            reads.append(Read(form, content, {key: value for key, value in own.items() if value}, dict(item.extra)))
-            items.append(item)
-        for begin in range(0, len(reads), 4096):
-            batch, found = reads[begin : begin + 4096], items[begin : begin + 4096]
-            lines: list[Any] = [item.line for item in found]
-            frame, bad = assemble("chat", batch, lines, file, None, None, repeats, [item.part for item in found])
-            rejects += [Reject(file.name, lines[number], why.reason, why.detail) for number, why in bad]
-            yield Piece(file, "chat", frame, [], Counter(messages=frame.height), size)
-        if rejects:
-            yield Piece(file, "chat", None, rejects, Counter(), size)
+    found = [item for item in items if isinstance(item, Found)]
+    rejects = [
+        Reject(item.file, item.line, item.reason, item.detail, item.held) for item in items if isinstance(item, Refused)
+    ]
+    reads = []
+    for item in found:
+        turns = [{key: value for key, value in turn.items() if value is not None} for turn in item.messages]
+        content = {"messages": turns} | ({"tools": item.tools} if item.tools else {})
+        own = {key: value for key, value in (("id", item.external_id), ("task", item.task)) if value}
+        reads.append(Read(form, content, own, dict(item.extra)))
+    if reads:
+        lines: list[Any] = [item.line for item in found]
+        frame, bad = assemble("chat", reads, lines, file, None, None, repeats, [item.part for item in found])
+        rejects += [Reject(file.name, lines[number], why.reason, why.detail) for number, why in bad]
+        yield Piece(file, "chat", frame, [], Counter(messages=frame.height), read)
+    if rejects:
+        yield Piece(file, "chat", None, rejects, Counter(), read)
 
 
 class _Job:
@@ -190,7 +193,7 @@ class _Job:
                     done = begins[piece.file.name] + piece.bytes_read
                     shown.at(done, reading.total, f"{self.command} {piece.file.name}")
             if not writers:
-                raise _nothing_usable(self.paths, loose)
+                raise _nothing_usable(self.command, self.paths, loose)
             first = max(writers.values(), key=lambda writer: writer.data.rows)
             first.rejects.take(loose)
             for writer in writers.values():
@@ -227,7 +230,7 @@ class _Job:
                 fingerprint=hashes[file.name],
                 bytes=file.path.stat().st_size,
                 rows=reading.rows[file.name, kind],
-                format=", ".join(form for form, _ in reading.formats[file.name].most_common()) or None,
+                format=", ".join(form for form, _ in reading.formats.get(file.name, Counter()).most_common()) or None,
                 encoding=file_encoding(file) if self.command == "import" else None,
             )
             for file in self.files
@@ -348,7 +351,7 @@ def _hash(file: InputFile) -> str:
         ) from error
 
 
-def _nothing_usable(paths: Sequence[Path], loose: RejectSink) -> UserError:
+def _nothing_usable(command: str, paths: Sequence[Path], loose: RejectSink) -> UserError:
     loose.close()
     loose.path.unlink(missing_ok=True)
     listed = ", ".join(str(path) for path in paths)
@@ -361,6 +364,11 @@ def _nothing_usable(paths: Sequence[Path], loose: RejectSink) -> UserError:
     if reason == "unknown_format":
         columns = "; map a column with --map output=COLUMN, or see `curate formats`"
     every = sum(loose.counts.values())
+    if command == "collect":
+        return UserError(
+            f"nothing in {listed} can be collected; {number:,} of {every:,} for {reason}, first at {said}",
+            hint="`curate collectors` says what each collector reads and how it is set",
+        )
     return UserError(
         f"none of {every:,} rows in {listed} can be used; {number:,} for {reason}, first at {said}",
         hint=f"run `curate check {paths[0]}` for everything that is wrong{columns}",

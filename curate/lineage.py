@@ -17,6 +17,7 @@ from schemas.dataset import Dataset, datasets_in, open_dataset
 from schemas.errors import DatasetError, UserError, nearest
 from schemas.excerpt import excerpt
 from schemas.lookup import find
+from schemas.manifest import InputFile
 from schemas.rows import columns, content_columns
 
 _SHOWN_CHARS = 400
@@ -51,7 +52,7 @@ def look(path: Path, *, dropped: str | None = None, rejected: bool = False, limi
             for record, _ in zip(dataset.rejected(), range(limit), strict=False)
         ]
     elif dropped is not None:
-        known = manifest.counts.dropped
+        known = {*manifest.counts.dropped, *(step.step for step in manifest.steps if step.dropped)}
         if dropped not in known and dropped != "all":
             raise UserError(
                 f"no row of {path} was dropped for {dropped!r}",
@@ -71,7 +72,7 @@ def _largest(folders: list[Path]) -> Path:
 
 def _dropped_rows(dataset: Dataset, reason: str) -> Iterator[pl.DataFrame]:
     for frame in dataset.dropped():
-        yield frame if reason == "all" else frame.filter(pl.col("reason") == reason)
+        yield frame if reason == "all" else frame.filter((pl.col("reason") == reason) | (pl.col("stage") == reason))
 
 
 def _shown(frames: Iterator[pl.DataFrame], kind: str, limit: int) -> Iterator[dict[str, Any]]:
@@ -144,8 +145,8 @@ class _Place:
 
 
 def trace(path: Path, name: str) -> dict[str, Any]:
-    """A row's whole way through the datasets that led to `path`. `name`: its id or the id's beginning, the user's own id
-    of it, or FILE:LINE. Raises UserError when there is none, or several."""
+    """A row's whole way through the datasets that led to `path`. `name`: its id or the id's beginning, the user's own
+    id of it, or FILE:LINE. Raises UserError when there is none, or several."""
     datasets = [open_dataset(one) for one in datasets_in(path)] or [open_dataset(path)]
     for dataset in datasets:
         place = _find(dataset, name)
@@ -179,17 +180,22 @@ def _matches(name: str) -> pl.Expr:
 
 
 def _find(dataset: Dataset, name: str) -> _Place | None:
-    found: list[_Place] = []
-    for frames, dropped in ((dataset.batches(), False), (dataset.dropped(), True)):
-        for frame in frames:
-            hits = frame.filter(_matches(name))
-            found += [_Place(dataset, hits[number : number + 1], dropped) for number in range(hits.height)]
-    exact = [place for place in found if place.row["id"][0] == name]
-    found = exact or found
+    """The row of that name in a dataset: the kept one where an equal row of another input was dropped, the first copy
+    where a mix repeats it. Raises UserError when the name fits several rows."""
+    wanted = _matches(name)
+    hits = [(frame, False) for frame in dataset.matching(wanted)]
+    hits += [(frame.filter(wanted), True) for frame in dataset.dropped()]
+    found: dict[str, _Place] = {}
+    for frame, dropped in hits:
+        for number, row_id in enumerate(frame["id"]):
+            found.setdefault(row_id, _Place(dataset, frame[number : number + 1], dropped))
+    if name in found:
+        return found[name]
     if len(found) > 1:
-        listed = ", ".join(f"{place.row['id'][0]} ({where_of(place.row.row(0, named=True))})" for place in found[:5])
+        some = list(found.items())[:5]
+        listed = ", ".join(f"{row_id} ({where_of(place.row.row(0, named=True))})" for row_id, place in some)
         raise UserError(f"{len(found)} rows of {dataset.folder} are {name!r}", hint=f"name one of them: {listed}")
-    return found[0] if found else None
+    return next(iter(found.values()), None)
 
 
 def _rejected(dataset: Dataset, name: str) -> dict[str, Any] | None:
@@ -225,11 +231,16 @@ def _rejected(dataset: Dataset, name: str) -> dict[str, Any] | None:
 def _ancestors(dataset: Dataset) -> list[Dataset]:
     """The datasets this one was made from that can still be found, nearest first."""
     found: list[Dataset] = []
-    for one in dataset.manifest.inputs:
+    for one in _inputs(dataset):
         parent = _input_dataset(dataset, one.path, one.fingerprint)
         if parent is not None:
             found += [parent, *_ancestors(parent)]
     return found
+
+
+def _inputs(dataset: Dataset) -> list[InputFile]:
+    """What the dataset was made from, where that is datasets."""
+    return dataset.manifest.inputs if dataset.manifest.command not in ("import", "collect") else []
 
 
 def _input_dataset(dataset: Dataset, path: str, fingerprint: str) -> Dataset | None:
@@ -248,8 +259,7 @@ def _traced(place: _Place) -> dict[str, Any]:
     missing = [
         one.path
         for dataset in (place.dataset, *_ancestors(place.dataset))
-        if dataset.manifest.command not in ("import", "collect")
-        for one in dataset.manifest.inputs
+        for one in _inputs(dataset)
         if _input_dataset(dataset, one.path, one.fingerprint) is None
     ]
     row = place.row.row(0, named=True)
@@ -273,7 +283,7 @@ def _way(dataset: Dataset, row_id: str, here: _Place | None = None) -> list[dict
     manifest = dataset.manifest
     before: list[dict[str, Any]] = []
     origin: pl.DataFrame | None = None
-    for one in manifest.inputs:
+    for one in _inputs(dataset):
         parent = _input_dataset(dataset, one.path, one.fingerprint)
         found = _find(parent, row_id) if parent is not None else None
         if parent is not None and found is not None and not found.dropped:
@@ -325,15 +335,21 @@ def _verdicts(place: _Place, origin: pl.DataFrame | None) -> list[dict[str, Any]
 
 def _again(row: pl.DataFrame, kind: str, name: str, entry: dict[str, Any]) -> tuple[pl.DataFrame | None, str, str]:
     """Carry out one step on a row that it kept: the row after it, the verdict, and what was rewritten."""
+    if str(entry.get("use")).endswith(".py"):
+        # A manifest may come from anywhere; what it names is not run.
+        return None, "kept", "a stage in a file of its own is not carried out again"
     try:
-        cls = find("curate.stages", entry["use"], Stage)  # type: ignore[type-abstract]
+        cls = find("curate.stages", entry["use"], Stage)
         stage = cls.model_validate({key: value for key, value in entry.items() if key not in ("use", "name")})
     except (UserError, ValueError):
         return None, "kept", "the stage is not there any more"
     if isinstance(stage, Compare):
         return row, "kept", "compared with the other rows"
     before = row.select(list(columns(kind)))
-    after = mark(before, kind, [Step(name, stage)]).kept
+    try:
+        after = mark(before, kind, [Step(name, stage)]).kept
+    except UserError as error:
+        return None, "kept", f"cannot be carried out again: {excerpt(error.message)}"
     if after.is_empty():
         return None, "kept", "the stage has changed since: it would drop the row now"
     changed = [
@@ -367,7 +383,7 @@ def _because(place: _Place, because: str | None) -> str:
         return excerpt(because)
     twin = _find(place.dataset, kept)
     told = f"like {kept}"
-    if "similarity" in said:
+    if isinstance(said.get("similarity"), float):
         told += f" (similarity {said['similarity']:.3f})"
     if twin is not None:
         row = twin.row.row(0, named=True)
@@ -384,14 +400,8 @@ def difference(a: Path, b: Path, *, limit: int = 5) -> dict[str, Any]:
         raise UserError(f"{a} holds {one.kind} rows and {b} holds {two.kind} rows", hint="compare datasets of one kind")
     key = ["id", "copy"]
     narrow = [*key, "content_hash", "source", "task", "lang", "split"]
-    left = pl.concat(
-        [frame for frame in one.batches(narrow)]
-        or [pl.DataFrame(schema={name: columns(one.kind)[name] for name in narrow})]
-    )
-    right = pl.concat(
-        [frame for frame in two.batches(narrow)]
-        or [pl.DataFrame(schema={name: columns(two.kind)[name] for name in narrow})]
-    )
+    nothing = pl.DataFrame(schema={name: columns(one.kind)[name] for name in narrow})
+    left, right = (pl.concat([nothing, *dataset.batches(narrow)]) for dataset in (one, two))
     added = right.join(left, on=key, how="anti")
     removed = left.join(right, on=key, how="anti")
     both = left.join(right, on=key, how="inner", suffix="_b")

@@ -1,4 +1,4 @@
-"""Reading files into rows: finds the files, recognises each row's format, gives ids, and says what could not be used."""
+"""Reading files into rows: finds the files, recognises each row's format, gives ids, says what could not be used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from curate.columnar import Layout
 from curate.files import Block, Importer, InputFile, LineBlock, checked_encoding, detect_encoding
 from schemas.dataset import Reject, datasets_in, to_arrow
 from schemas.errors import Rejected, UserError
-from schemas.formats import FORMATS, Format, Plan, Read, find_format, plan_for, read_row
+from schemas.formats import FORMATS, Format, Plan, Read, find_format, looks_inside, plan_for, read_row
 from schemas.lookup import find, names
 from schemas.rows import columns, content_columns, content_digest, row_ids
 
@@ -34,6 +34,7 @@ EXTRA_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS
 """How `extra` is written: keys sorted, so that it does not depend on their order in the file."""
 
 _SAMPLE_ROWS = 200
+_PLANS = 10_000
 _FRAME_BYTES = 24 << 20
 
 
@@ -213,7 +214,7 @@ class _FileReader:
             yield from self._block(one)
 
     def _lines(self, lines: Iterator[LineBlock]) -> Iterator[Piece]:
-        """The pieces of a file of JSON lines: by whole columns where every row of a block is plain, else line by line."""
+        """The pieces of a file of JSON lines: by whole columns where all rows of a block are plain, else line by line."""
         layout: Layout | None = None
         for block in lines:
             frame = layout.frame(block, self.file, self.reading.task, self.repeats) if layout is not None else None
@@ -242,10 +243,13 @@ class _FileReader:
             return self._planned(row)
         signature = (*row, *kinds)
         try:
-            return self.plans[signature]
+            plan = self.plans[signature]
         except KeyError:
-            plan = self.plans[signature] = self._planned(row)
-            return plan
+            if len(self.plans) >= _PLANS:
+                self.plans.clear()
+            plan = None if any(map(looks_inside, row)) else self._planned(row)
+            self.plans[signature] = plan
+        return plan or self._planned(row)
 
     def _planned(self, row: dict[str, Any]) -> Plan | None:
         return plan_for(row, self.forced) or (plan_for(row, self.usual) if self.usual else None)
@@ -274,10 +278,9 @@ class _FileReader:
         for kind, (reads, lines) in by_kind.items():
             formats.update([read.format.name for read in reads])
             frame, bad = assemble(kind, reads, lines, self.file, block.part, self.reading.task, self.repeats)
-            for number, why in bad:
-                rejects.append(
-                    Reject(self.file.name, lines[number], why.reason, why.detail, str(reads[number].content)[:4000])
-                )
+            for number, refusal in bad:
+                held = str(reads[number].content)[:4000]
+                rejects.append(Reject(self.file.name, lines[number], refusal.reason, refusal.detail, held))
                 formats[reads[number].format.name] -= 1
             yield Piece(self.file, kind, frame, [], formats, block.bytes_read)
             formats = Counter()
@@ -286,19 +289,10 @@ class _FileReader:
 
 
 def _held(row: Mapping[str, Any]) -> str:
-    return (
-        orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS).decode("utf-8", "replace")
-        if _dumpable(row)
-        else str(row)
-    )
-
-
-def _dumpable(row: Mapping[str, Any]) -> bool:
     try:
-        orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS)
-    except (TypeError, orjson.JSONEncodeError):
-        return False
-    return True
+        return orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS).decode("utf-8", "replace")
+    except TypeError:
+        return str(row)
 
 
 def usual_format(rows: Iterable[dict[str, Any]]) -> Format | None:
@@ -366,9 +360,8 @@ def assemble(
             extra = orjson.dumps(read.extra, default=str, option=EXTRA_OPTIONS).decode() if read.extra else None
         except (TypeError, orjson.JSONEncodeError) as error:
             said = str(error)
-            reason = (
-                "invalid_unicode" if "surrogate" in said else "number_too_large" if "nteger" in said else "not_json"
-            )
+            known = {"surrogate": "invalid_unicode", "nteger": "number_too_large", "ecursion": "too_deep"}
+            reason = next((reason for word, reason in known.items() if word in said), "not_json")
             bad.append((number, Rejected(reason, said)))
             continue
         digests.append(digest)
@@ -413,7 +406,7 @@ def frame_of(
     splits: list[str | None] | None,
     content: Mapping[str, pa.Array],
 ) -> pl.DataFrame:
-    """A frame of a kind's canonical columns from its parts, each as long as `digests`; one value stands for every row."""
+    """A frame of a kind's canonical columns from its parts, each as long as `digests`; one value stands for all rows."""
     count = len(digests)
     data: dict[str, pa.Array] = {
         "id": pa.array(row_ids(file.source, digests, repeats.count(file.source, digests)), pa.large_string()),

@@ -348,7 +348,7 @@ def describe_collectors() -> list[dict[str, Any]]:
     for name in names("curate.collectors"):
         if name == "collector":
             continue
-        cls = find("curate.collectors", name, Collector)
+        cls = find("curate.collectors", name, Collector)  # type: ignore[type-abstract]
         doc = (inspect.getdoc(cls) or "").strip().splitlines()
         found.append(
             {

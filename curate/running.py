@@ -142,6 +142,7 @@ def _carry_out(recipe: Recipe, inputs: Sequence[Dataset], run: Run, mark: str) -
         "seconds": {"run": round(time.monotonic() - began, 3)},
     }
     writer.finish(Told(rows_in, manifest, report={"examples": examples.found()}))
+    engine.clear()
 
 
 def _link(manifest: Manifest) -> dict[str, Any]:

@@ -16,8 +16,9 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -168,7 +169,8 @@ class ParquetSink:
                 use_dictionary=["source", "task", "lang", "split", "origin.file", "origin.part"],
                 store_schema=False,
             )
-        self._writer.write_table(table, row_group_size=max(1, frame.height))
+        if frame.height:  # an empty row group is more than `datasets` can read; none at all is not
+            self._writer.write_table(table, row_group_size=frame.height)
         self.digest = (self.digest + rows_digest(frame)) % (1 << DIGEST_BITS)
         for name, counted in (("source", self.by_source), ("lang", self.by_language), ("task", self.by_task)):
             counted.update(dict(frame[name].value_counts().iter_rows()))
@@ -249,6 +251,17 @@ def read_arrow(path: Path) -> Iterator[pl.DataFrame]:
             yield frame
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say what to do when a file of a dataset cannot be read."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(
+            f"{path} cannot be read: {error}", hint="run `curate verify` to see what is damaged", file=str(path)
+        ) from error
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A whole dataset on disk."""
@@ -268,19 +281,34 @@ class Dataset:
 
     def batches(self, names: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Its rows in order, one row group at a time, checksums checked; `names` picks columns."""
+        for read in self._groups():
+            yield read(names or list(columns(self.kind)))
+
+    def matching(self, wanted: pl.Expr) -> Iterator[pl.DataFrame]:
+        """The rows for which `wanted` is true, in order. Columns that it does not need are read only where it is."""
+        needed = wanted.meta.root_names()
+        for read in self._groups():
+            hits = read(needed).select(wanted).to_series().arg_true()
+            if len(hits):
+                yield read(list(columns(self.kind)))[hits]
+
+    def _groups(self) -> Iterator[Callable[[Sequence[str]], pl.DataFrame]]:
+        """For each row group, in order, what reads the named columns of it."""
+        types = columns(self.kind)
         for shard in self.manifest.shards:
             path = self.folder / shard.path
-            try:
-                with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                    for group in range(file.num_row_groups):
-                        frame = pl.from_arrow(file.read_row_group(group, columns=list(names) if names else None))
-                        assert isinstance(frame, pl.DataFrame)
-                        wanted = columns(self.kind)
-                        yield frame.select(pl.col(name).cast(wanted[name]) for name in names or wanted)
-            except (OSError, pa.ArrowException) as error:
-                raise DatasetError(
-                    f"{path} cannot be read: {error}", hint="run `curate verify` to see what is damaged", file=str(path)
-                ) from error
+            with _reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+
+                def read(
+                    names: Sequence[str], group: int, path: Path = path, file: pq.ParquetFile = file
+                ) -> pl.DataFrame:
+                    with _reading(path):
+                        frame = pl.from_arrow(file.read_row_group(group, columns=list(names)))
+                    assert isinstance(frame, pl.DataFrame)
+                    return frame.select(pl.col(name).cast(types[name]) for name in names)
+
+                for group in range(file.num_row_groups):
+                    yield partial(read, group=group)
 
     def scan(self) -> pl.LazyFrame:
         """Its rows as a lazy frame."""
@@ -289,13 +317,8 @@ class Dataset:
     def dropped(self) -> Iterator[pl.DataFrame]:
         """The rows that stages marked, with the marks, in order."""
         for shard in self.manifest.dropped:
-            try:
+            with _reading(self.folder / shard.path):
                 yield from read_arrow(self.folder / shard.path)
-            except (OSError, pa.ArrowException) as error:
-                raise DatasetError(
-                    f"{self.folder / shard.path} cannot be read: {error}",
-                    hint="run `curate verify` to see what is damaged",
-                ) from error
 
     def rejected(self) -> Iterator[dict[str, Any]]:
         """The records of rejected.jsonl, in order."""

@@ -451,10 +451,6 @@ def _verdict_like(value: Any) -> bool:
     )
 
 
-VERDICTS = frozenset({"label", "kto_tag"})
-"""Columns whose values, and not only their types, tell whether a row is judged."""
-
-
 class KTO(Format):
     """A text prompt and completion with a verdict."""
 
@@ -1100,6 +1096,11 @@ _SPEAKERS = frozenset(
 """Columns that tell one message of a chat log from a plain text."""
 
 
+def looks_inside(column: str) -> bool:
+    """Whether it takes a column's value, and not only its type, to tell a row's format, even where it is plain."""
+    return column.strip().lower() in ("label", "kto_tag")
+
+
 def find_format(name: str) -> Format:
     """The format of that name. Raises UserError naming the nearest."""
     if name not in FORMATS:
@@ -1227,4 +1228,16 @@ def write_row(row: Mapping[str, Any], form: Format, *, extras: bool = True) -> d
     return out
 
 
-__all__ = ["FORMATS", "NOTES", "ROLES", "Format", "Plan", "Read", "find_format", "plan_for", "read_row", "write_row"]
+__all__ = [
+    "FORMATS",
+    "NOTES",
+    "ROLES",
+    "Format",
+    "Plan",
+    "Read",
+    "find_format",
+    "looks_inside",
+    "plan_for",
+    "read_row",
+    "write_row",
+]

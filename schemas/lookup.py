@@ -40,7 +40,9 @@ def find(package: str, name: str, kind: type[T]) -> type[T]:
 def _from_file(path: Path, kind: type[T]) -> type[T]:
     if not path.is_file():
         raise UserError(f"{path} is not a file", hint="name a Python file relative to where the command runs")
-    name = f"assay_user_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    # Named by place and content, so that a file that was edited is a new module.
+    told_apart = hashlib.sha256(str(path.resolve()).encode() + b"\x00" + path.read_bytes()).hexdigest()
+    name = f"assay_user_{told_apart[:16]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None and spec.loader is not None
@@ -48,7 +50,7 @@ def _from_file(path: Path, kind: type[T]) -> type[T]:
         sys.modules[name] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[name]
             raise UserError(
                 f"{path} cannot be loaded: {type(error).__name__}: {error}",

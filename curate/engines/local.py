@@ -8,10 +8,12 @@ bounded by a few batches and the Compare's narrow summaries.
 from __future__ import annotations
 
 import inspect
+import os
 import shutil
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
@@ -21,7 +23,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from curate.marks import Marked, Step, dropped_by, mark, summarise, with_fields
+from curate.marks import Step, dropped_by, mark, summarise, with_fields
 from curate.stage import Compare
 from schemas.dataset import ArrowSink, DatasetWriter, read_arrow
 from schemas.manifest import StepCount
@@ -31,6 +33,9 @@ Batches = Callable[[], Iterator[pl.DataFrame]]
 """Gives the rows again from the start each time it is called."""
 
 _CHOICE = {"ordinal": pl.Int64(), "reason": pl.String(), "because": pl.String()}
+_AT_ONCE = min(os.cpu_count() or 1, 8)
+"""How many batches are carried through the stages at once: polars frees the interpreter while it works."""
+
 _DONE = "done.json"
 _KEPT = "kept.arrow"
 _DROPPED = "dropped.arrow"
@@ -92,6 +97,16 @@ def _segments(steps: Sequence[Step]) -> list[_Segment]:
     return found
 
 
+@dataclass
+class _Batch:
+    """Some rows on their way through a segment."""
+
+    kept: pl.DataFrame
+    dropped: list[pl.DataFrame] = field(default_factory=list)
+    summary: pl.DataFrame | None = None
+    tally: _Tally = field(default_factory=_Tally)
+
+
 class LocalEngine:
     """Carries out steps on rows of one kind, working in `work`."""
 
@@ -133,9 +148,9 @@ class LocalEngine:
             for frame in _frames(folder / _DROPPED):
                 writer.drop(frame)
         last = _Tally()
-        for kept, dropped in self._marked(source, segments[-1], choice, last):
-            writer.add(kept)
-            for frame in dropped:
+        for batch in self._marked(source, segments[-1], choice, last):
+            writer.add(batch.kept)
+            for frame in batch.dropped:
                 writer.drop(frame)
         self.tally.add(last)
         return self._counts(first[0] if first is not None else None)
@@ -174,14 +189,13 @@ class LocalEngine:
         summaries: list[pl.DataFrame] = []
         tally = _Tally()
         ordinal = 0
-        for kept, dropped in self._marked(rows, segment, choice, tally):
-            for frame in dropped:
+        for batch in self._marked(rows, segment, choice, tally):
+            for frame in batch.dropped:
                 dropped_sink.add(frame)
-            began = time.monotonic()
-            summaries.append(summarise(kept, self.kind, stage, ordinal))
-            tally.seconds[compare.name] += time.monotonic() - began
-            kept_sink.add(kept)
-            ordinal += kept.height
+            assert batch.summary is not None
+            summaries.append(batch.summary.with_columns(pl.col("ordinal") + ordinal))
+            kept_sink.add(batch.kept)
+            ordinal += batch.kept.height
         kept_sink.close()
         dropped_sink.close()
         began = time.monotonic()
@@ -204,39 +218,72 @@ class LocalEngine:
 
     def _marked(
         self, rows: Batches, segment: _Segment, choice: tuple[str, pl.DataFrame] | None, tally: _Tally
-    ) -> Iterator[tuple[pl.DataFrame, list[pl.DataFrame]]]:
-        """Each batch as kept rows and dropped rows."""
+    ) -> Iterator[_Batch]:
+        """Each batch carried through the segment, in order; several are on their way at once."""
         ordinal = 0
         labels = ", ".join(step.name for step in segment.steps) or "write"
-        for frame in rows():
-            height = frame.height
-            dropped: list[pl.DataFrame] = []
-            if choice is not None:
-                name, chosen = choice
-                begin, end = (chosen["ordinal"].search_sorted(place) for place in (ordinal, ordinal + height))
-                here = chosen[begin:end]
-                if here.height:
-                    numbered = frame.with_columns(
-                        pl.int_range(ordinal, ordinal + height, dtype=pl.Int64).alias("ordinal")
-                    )
-                    frame, gone = dropped_by(numbered, name, here)
-                    dropped.append(gone)
-                    counted = tally.dropped.setdefault(name, Counter())
-                    for reason, number in gone.group_by("reason").len().iter_rows():
-                        counted[reason] += number
-            ordinal += height
-            for step in segment.steps:
-                began = time.monotonic()
-                tally.rows_in[step.name] += frame.height
-                marked: Marked = mark(frame, self.kind, [step])
-                frame = marked.kept
-                dropped += marked.dropped
-                for (name, reason), number in marked.reasons.items():
-                    tally.dropped.setdefault(name, Counter())[reason] += number
-                tally.edited.update(marked.edited)
-                tally.seconds[step.name] += time.monotonic() - began
+        waiting: deque[tuple[int, list[pl.DataFrame], Future[_Batch]]] = deque()
+
+        def done() -> _Batch:
+            height, chosen_away, future = waiting.popleft()
+            batch = future.result()
+            batch.dropped[:0] = chosen_away
+            tally.add(batch.tally)
             self._tell(labels, height)
-            yield frame, dropped
+            return batch
+
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="stages") as pool:
+            try:
+                for frame in rows():
+                    height = frame.height
+                    frame, gone = _without_chosen(frame, ordinal, choice, tally)
+                    ordinal += height
+                    waiting.append((height, gone, pool.submit(self._carried, frame, segment)))
+                    if len(waiting) > _AT_ONCE:
+                        yield done()
+                while waiting:
+                    yield done()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _carried(self, frame: pl.DataFrame, segment: _Segment) -> _Batch:
+        """One batch through a segment's Filters and Edits, and its summary for the Compare. Pure."""
+        batch = _Batch(frame)
+        for step in segment.steps:
+            began = time.monotonic()
+            batch.tally.rows_in[step.name] += batch.kept.height
+            marked = mark(batch.kept, self.kind, [step])
+            batch.kept = marked.kept
+            batch.dropped += marked.dropped
+            for (name, reason), number in marked.reasons.items():
+                batch.tally.dropped.setdefault(name, Counter())[reason] += number
+            batch.tally.edited.update(marked.edited)
+            batch.tally.seconds[step.name] += time.monotonic() - began
+        if segment.compare is not None:
+            assert isinstance(segment.compare.stage, Compare)
+            began = time.monotonic()
+            batch.summary = summarise(batch.kept, self.kind, segment.compare.stage, 0)
+            batch.tally.seconds[segment.compare.name] += time.monotonic() - began
+        return batch
+
+
+def _without_chosen(
+    frame: pl.DataFrame, ordinal: int, choice: tuple[str, pl.DataFrame] | None, tally: _Tally
+) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+    """A batch whose first row has this ordinal without the rows that a choice drops, and those."""
+    if choice is None:
+        return frame, []
+    name, chosen = choice
+    begin, end = (chosen["ordinal"].search_sorted(place) for place in (ordinal, ordinal + frame.height))
+    here = chosen[begin:end]
+    if here.is_empty():
+        return frame, []
+    numbered = frame.with_columns(pl.int_range(ordinal, ordinal + frame.height, dtype=pl.Int64).alias("ordinal"))
+    kept, gone = dropped_by(numbered, name, here)
+    counted = tally.dropped.setdefault(name, Counter())
+    for reason, number in gone.group_by("reason").len().iter_rows():
+        counted[reason] += number
+    return kept, [gone]
 
 
 def _finished(folders: Sequence[Path]) -> int:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from curate.files import Block, Importer, InputFile, reject, unpacked
-from curate.importers.parquet import BATCH_ROWS, unreadable
+from curate.importers.parquet import BATCH_ROWS, rows_of, unreadable
 from schemas.errors import Rejected
 
 
@@ -22,14 +22,16 @@ class Arrow(Importer):
         done = 0
         try:
             with unpacked(file) as path, pa.memory_map(str(path)) as mapped:
+                size = file.path.stat().st_size
                 for batch in _batches(mapped):
                     for start in range(0, batch.num_rows, BATCH_ROWS):
-                        rows = batch.slice(start, BATCH_ROWS).to_pylist()
-                        yield Block(rows, list(range(done + 1, done + len(rows) + 1)), bytes_read=mapped.tell())
+                        rows = rows_of(batch.slice(start, BATCH_ROWS))
+                        lines = list(range(done + 1, done + len(rows) + 1))
+                        yield Block(rows, lines, bytes_read=min(mapped.tell(), size))
                         done += len(rows)
         except Rejected as why:
-            yield Block(rejects=[reject(file, None, why)])
-        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+            yield Block(rejects=[reject(file, done + 1 if done else None, why)])
+        except (OSError, pa.ArrowException, ValueError, OverflowError) as error:
             yield Block(rejects=[reject(file, done + 1, unreadable(error))])
 
 

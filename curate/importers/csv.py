@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any, ClassVar
 
 from curate.files import (
@@ -16,15 +16,25 @@ from curate.files import (
     Stream,
     detect_encoding,
     ending_block,
+    parse_json,
     reject,
+    too_large,
     utf8_chunks,
 )
+from schemas.dataset import held_text
 from schemas.errors import Rejected
 
-NESTED = frozenset(
-    ["messages", "conversations", "conversation", "history", "chosen", "rejected", "prompt", "completion", "answers", "responses", "completions", "tools", "functions", "input", "preferred_output", "non_preferred_output", "rejected_response", "ranks", "scores", "models"]
-)
-"""Columns whose cells may hold JSON."""
+_NESTED = frozenset({
+    "messages", "conversations", "conversation", "对话", "history", "历史", "answers", "responses", "completions",
+    "outputs", "candidates", "tools", "functions", "preferred_output", "non_preferred_output", "rejected_messages",
+    "ranks", "scores", "models",
+})  # fmt: skip
+"""Columns whose cells hold JSON."""
+
+_PERHAPS_NESTED = frozenset({
+    "prompt", "instruction", "question", "completion", "chosen", "rejected", "rejected_response", "input",
+})  # fmt: skip
+"""Columns whose cells hold text, or messages as JSON."""
 
 
 class SeparatedValues(Importer):
@@ -36,12 +46,14 @@ class SeparatedValues(Importer):
         csv.field_size_limit(MAX_ROW_BYTES)
         stream = Stream(file.path)
         lines = _TextLines(utf8_chunks(stream, file.encoding or detect_encoding(file.path)))
-        first = next(iter(lines), "")
-        if not first.strip():
+        block = Block()
+        try:
+            first = next((line for line in lines if line.strip()), "")
+        except Rejected as why:
+            yield Block(rejects=[reject(file, lines.number, why, lines.last)])
             return
         lines.again(first)
         reader = csv.reader(lines, delimiter=_separator(first, file.suffix), strict=True)
-        block = Block()
         header: list[str] | None = None
         line = 1
         while True:
@@ -54,18 +66,16 @@ class SeparatedValues(Importer):
                     continue
                 if header is None:
                     header = [cell.strip() for cell in cells]
-                    if len(set(header)) != len(header):
-                        raise Rejected("duplicate_column", "two columns of the header have the same name")
                     continue
-                block.rows.append(_row(header, cells))
+                if len(cells) != len(header):
+                    raise Rejected("wrong_field_count", f"{len(cells)} cells, the header has {len(header)}")
+                block.rows.append(row_of(header, cells))
                 block.lines.append(line)
             except csv.Error as error:
-                why = Rejected("bad_csv", f"{error} (the row that begins here ends at line {lines.number})")
-                block.rejects.append(reject(file, line, why, lines.last))
+                bad = Rejected("bad_csv", f"{error} (the row that begins here ends at line {lines.number})")
+                block.rejects.append(reject(file, line, bad, lines.last))
             except Rejected as why:
                 block.rejects.append(reject(file, line, why, lines.last))
-                if header is not None and why.reason == "duplicate_column":
-                    break
             if block.full():
                 block.bytes_read = stream.bytes_read
                 yield block
@@ -78,13 +88,16 @@ class SeparatedValues(Importer):
 
 
 class _TextLines:
-    """Decoded lines for the csv module, counted."""
+    """Decoded lines for the csv module, counted. Raises Rejected for a line that is no text, and goes on after it."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self.number = 0
         self.last = ""
         self._again: str | None = None
-        self._lines = self._decoded(chunks)
+        self._chunks = chunks
+        self._lines: list[bytes] = []
+        """Lines that were read, the next one last."""
+        self._rest = b""
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -92,12 +105,20 @@ class _TextLines:
     def __next__(self) -> str:
         if self._again is not None:
             line, self._again = self._again, None
-        else:
-            line = next(self._lines)
+            self.number += 1
+            return line
+        if not self._lines:
+            self._read()
+        raw = self._lines.pop()
         self.number += 1
-        self.last = line
-        if max(line, default="") >= "\udc80" and any("\ud800" <= char <= "\udfff" for char in line):
-            raise Rejected("invalid_utf8", "bytes that are not valid text; name the file's encoding with --encoding")
+        self.last = held_text(raw)
+        if len(raw) > MAX_ROW_BYTES:
+            raise too_large("line")
+        try:
+            self.last = line = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            why = "bytes that are not valid text; name the file's encoding with --encoding"
+            raise Rejected("invalid_utf8", why) from None
         return line
 
     def again(self, line: str) -> None:
@@ -105,16 +126,18 @@ class _TextLines:
         self._again = line
         self.number -= 1
 
-    @staticmethod
-    def _decoded(chunks: Iterator[bytes]) -> Iterator[str]:
-        rest = b""
-        for chunk in chunks:
-            pieces = (rest + chunk).split(b"\n")
-            rest = pieces.pop()
-            for piece in pieces:
-                yield piece.decode("utf-8", errors="surrogateescape") + "\n"
-        if rest:
-            yield rest.decode("utf-8", errors="surrogateescape")
+    def _read(self) -> None:
+        """Read on to the next line end. Of a line that is too long only the beginning is kept."""
+        for chunk in self._chunks:
+            if len(self._rest) > MAX_ROW_BYTES and b"\n" not in chunk:
+                continue
+            whole, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
+            if newline:
+                self._lines = [line + newline for line in reversed(whole.split(b"\n"))]
+                return
+        if not self._rest:
+            raise StopIteration
+        self._lines, self._rest = [self._rest], b""
 
 
 def _separator(header: str, suffix: str) -> str:
@@ -123,21 +146,37 @@ def _separator(header: str, suffix: str) -> str:
     return max(",;\t|", key=header.count)
 
 
-def _row(header: list[str], cells: list[str]) -> dict[str, Any]:
-    if len(cells) != len(header):
-        raise Rejected("wrong_field_count", f"{len(cells)} cells, the header has {len(header)}")
-    return {name: cell_value(name, cell) for name, cell in zip(header, cells, strict=True) if name or cell}
+def row_of(header: list[str], cells: list[str]) -> dict[str, Any]:
+    """A row's cells by the names of their columns. Raises Rejected for a cell whose column has no name or another's."""
+    row: dict[str, Any] = {}
+    for name, cell in zip(header, cells, strict=False):
+        if not name:
+            continue
+        if name not in row:
+            row[name] = cell_value(name, cell)
+        elif cell:
+            raise Rejected("duplicate_column", f"two columns are named {name[:60]!r}")
+    if any(cell and not name for name, cell in zip_longest(header, cells)):
+        raise Rejected("wrong_field_count", "a cell stands under no header")
+    return row
 
 
 def cell_value(name: str, cell: str) -> Any:
-    """A cell's text, or the list or object it spells in a column that may hold one; None for an empty cell of one."""
-    if name.strip().lower() in NESTED and cell[:1] in ("[", "{"):
-        try:
-            found = json.loads(cell)
-        except (ValueError, RecursionError):
-            return cell
-        return found if isinstance(found, (list, dict)) else cell
-    return cell
+    """A cell's text, or the list or object it spells in a column that may hold one."""
+    name = name.strip().lower()
+    if cell[:1] not in ("[", "{") or (name not in _NESTED and name not in _PERHAPS_NESTED):
+        return cell
+    try:
+        found = parse_json(cell.encode())
+    except (Rejected, UnicodeEncodeError):
+        return cell
+    return found if name in _NESTED or _are_messages(found) else cell
+
+
+def _are_messages(found: Any) -> bool:
+    """Whether a value is one message, a list of them, or an object that holds such a list."""
+    turns = found.get("messages", [found]) if isinstance(found, dict) else found
+    return bool(turns) and all(isinstance(turn, dict) and ("role" in turn or "from" in turn) for turn in turns)
 
 
 def as_cell(value: Any) -> str:
@@ -147,10 +186,3 @@ def as_cell(value: Any) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)
-
-
-def csv_text(rows: list[list[str]], separator: str) -> str:
-    """Rows of cells as CSV text."""
-    out = io.StringIO()
-    csv.writer(out, delimiter=separator, lineterminator="\n").writerows(rows)
-    return out.getvalue()

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from curate.files import (
     MAX_ROW_BYTES,
+    TOO_DEEP,
     Block,
     Importer,
     InputFile,
@@ -17,14 +18,20 @@ from curate.files import (
     ending_block,
     parse_json,
     reject,
+    too_large,
     utf8_chunks,
 )
 from curate.importers.jsonl import JsonLines
 from schemas.dataset import HELD_CHARS
 from schemas.errors import Rejected
+from schemas.formats import FORMATS, plan_for
 
 _SPACE = re.compile(r"[ \t\r\n,\x00\ufeff]*")
 _NEXT_OBJECT = re.compile(r"\}\s*,?\s*(?=\{)")
+_STRING = r'"(?:[^"\\]++|\\.)*+"'
+_LIST_OF_OBJECTS = re.compile(
+    rf"(\{{(?:\s*{_STRING}\s*:\s*(?:{_STRING}|[-+.\w]+)\s*,)*+)\s*({_STRING})\s*:\s*\[\s*(?=\{{)", re.S
+)
 _HEAD = 1 << 16
 
 
@@ -36,7 +43,7 @@ class JsonDocument(Importer):
     def blocks(self, file: InputFile) -> Iterator[Block]:
         encoding = file.encoding or detect_encoding(file.path)
         head = _head(file, encoding)
-        if _is_lines(head):
+        if _is_lines(head) and not _holds_rows(head.lstrip("\ufeff \t\r\n"), 0):
             yield from JsonLines().blocks(InputFile(file.path, file.name, file.source, encoding))
             return
         yield from _Document(file, encoding).blocks()
@@ -71,6 +78,10 @@ class _Document:
         self.text = ""
         self.at = 0
         self.line = 1
+        self.indent: str | None = None
+        """What stands before the coming element on its line; None if that is not just space."""
+        self.known: set[str] = set()
+        """Keys of the last good row."""
         self.ended = False
         self.decoder = json.JSONDecoder()
 
@@ -97,14 +108,17 @@ class _Document:
 
     def skip(self) -> str:
         """The next character that matters, or '' at the end."""
+        space = ""
         while True:
             end = _SPACE.match(self.text, self.at).end()  # type: ignore[union-attr]
-            self.line += self.text.count("\n", self.at, end)
+            space += self.text[self.at : end]
             self.at = end
-            if end < len(self.text):
-                return self.text[end]
-            if not self.more():
-                return ""
+            if end < len(self.text) or not self.more():
+                break
+        self.line += space.count("\n")
+        _, newline, indent = space.rpartition("\n")
+        self.indent = indent if newline and not indent.strip() else None
+        return self.text[self.at : self.at + 1]
 
     def element(self) -> tuple[int, Any]:
         """Line and value of the element that begins here. Raises Rejected, standing behind it."""
@@ -114,20 +128,24 @@ class _Document:
                 _, end = self.decoder.raw_decode(self.text, self.at)
             except json.JSONDecodeError as error:
                 unfinished = error.msg.startswith("Unterminated") or error.pos >= len(self.text) - 16
-                if unfinished and not self.ended and len(self.text) - self.at <= MAX_ROW_BYTES and self.more():
+                too_long = len(self.text) - self.at > MAX_ROW_BYTES
+                if unfinished and not self.ended and not too_long and self.more():
                     continue
-                why = "not valid JSON" if not (unfinished and self.ended) else "the file ends in the middle of it"
-                raise self._resynchronised(
-                    Rejected("bad_json" if not (unfinished and self.ended) else "truncated_file", f"{why}: {error.msg}")
-                ) from None
+                if unfinished and self.ended:
+                    why = Rejected("truncated_file", f"the file ends in the middle of it: {error.msg}")
+                elif unfinished and too_long:
+                    why = too_large("object")
+                else:
+                    why = Rejected("bad_json", f"not valid JSON: {error.msg}")
+                raise self._resynchronised(why) from None
             except RecursionError:
-                raise self._resynchronised(Rejected("too_deep", "objects or lists are nested too deeply")) from None
+                raise self._resynchronised(Rejected("too_deep", TOO_DEEP)) from None
             break
         raw, begin = self.text[self.at : end], self.at
         self.line += self.text.count("\n", begin, end)
         self.at = end
         if len(raw) > MAX_ROW_BYTES:
-            raise _Held(Rejected("too_large", f"the object is longer than {MAX_ROW_BYTES >> 20} MB"), raw)
+            raise _Held(too_large("object"), raw)
         try:
             return line, parse_json(raw.encode("utf-8", "surrogateescape"))
         except Rejected as why:
@@ -137,98 +155,111 @@ class _Document:
         """The refusal with what was skipped to reach the next object."""
         begin, held = self.at, ""
         while True:
-            found = _NEXT_OBJECT.search(self.text, self.at + 1)
-            held = held or self.text[begin : (found.end() if found else len(self.text))][: HELD_CHARS + 1]
+            found = self._next()
+            held = held or self.text[begin : (found or len(self.text))][: HELD_CHARS + 1]
             if found:
-                self.line += self.text.count("\n", self.at, found.end())
-                self.at = found.end()
+                self.line += self.text.count("\n", self.at, found)
+                self.at = found
                 return _Held(why, held)
-            self.line += self.text.count("\n", self.at)
-            self.at = max(self.at, len(self.text) - 1)
+            keep = max(self.at, len(self.text) - 1 - len(self.indent or ""))
+            self.line += self.text.count("\n", self.at, keep)
+            self.at = keep
             if not self.more():
+                self.line += self.text.count("\n", self.at)
                 self.at = len(self.text)
                 return _Held(why, held)
             begin = self.at
 
+    def _next(self) -> int | None:
+        """Where the next object begins that is a neighbour of this one and does not stand inside of it, if in view.
+
+        It stands under this one, where each has a line of its own, or has a column in common with the last good row.
+        """
+        below = None
+        if self.indent is not None:
+            below = re.compile(rf"\n{self.indent}(?:,[ \t]*)?(?=\{{)").search(self.text, self.at + 1)
+        end = below.end() if below else len(self.text)
+        for found in _NEXT_OBJECT.finditer(self.text, self.at + 1, end):
+            try:
+                row, _ = self.decoder.raw_decode(self.text, found.end())
+            except (ValueError, RecursionError):
+                row = {}
+            if self.known & row.keys() or (self.indent is None and not (self.known and row)):
+                return found.end()
+        return below.end() if below else None
+
     def blocks(self) -> Iterator[Block]:
-        block = Block()
-        if self.skip() == "[":
+        first = self.skip()
+        if first == "[":
             self.at += 1
-            yield from self._elements(block, closing="]")
-        else:
-            yield from self._documents(block)
+            yield from self._elements("]")
+        elif first == "{" and _holds_rows(self.text, self.at):
+            yield from self._members()
+        yield from self._elements("")
         ending = ending_block(self.file, self.stream, self.line)
         if ending:
             yield ending
 
-    def _elements(self, block: Block, closing: str) -> Iterator[Block]:
-        closed = False
+    def _elements(self, closing: str, part: str | None = None) -> Iterator[Block]:
+        """The rows up to `closing`, or to the end of the file."""
+        block = Block(part=part)
         while True:
             first = self.skip()
-            if first == closing:
-                self.at += 1
-                closed = True
-                if self.skip() == "":
-                    break
-                continue
             if first == "":
                 break
+            if first in ("]", "}"):
+                self.at += 1
+                if first == closing:
+                    closing = ""
+                    break
+                continue
             line = self.line
             try:
                 line, row = self.element()
                 if type(row) is not dict:
-                    raise _Held(
-                        Rejected("not_an_object", "the element is not a JSON object"),
-                        json.dumps(row, ensure_ascii=False),
-                    )
+                    said = json.dumps(row, ensure_ascii=False)
+                    raise _Held(Rejected("not_an_object", "the element is not a JSON object"), said)
             except _Held as why:
                 block.rejects.append(reject(self.file, line, why.why, why.held))
             else:
                 block.rows.append(row)
                 block.lines.append(line)
+                self.known = set(row)
             if block.full():
                 block.bytes_read = self.stream.bytes_read
                 yield block
-                block = Block()
-        if (
-            not closed
-            and closing
-            and not self.stream.problem
-            and not (block.rejects and block.rejects[-1].reason == "truncated_file")
-        ):
-            block.rejects.append(
-                reject(
-                    self.file, self.line, Rejected("truncated_file", "the array has no end; the rows before were read")
-                )
-            )
+                block = Block(part=part)
+        cut = any(one.reason == "truncated_file" for one in block.rejects[-1:])
+        if closing and not self.stream.problem and not cut:
+            why_cut = Rejected("truncated_file", "the list has no end; the rows before were read")
+            block.rejects.append(reject(self.file, self.line, why_cut))
         block.bytes_read = self.stream.bytes_read
         yield block
 
-    def _documents(self, block: Block) -> Iterator[Block]:
-        """Objects one after another; an object that holds one list of objects stands for that list."""
-        if self.skip() == "":
-            yield block
-            return
-        line = self.line
-        try:
-            line, value = self.element()
-        except _Held as why:
-            block.rejects.append(reject(self.file, line, why.why, why.held))
-            yield from self._elements(block, closing="")
-            return
-        rows = _rows_of(value)
-        for row in rows:
-            if isinstance(row, dict):
-                block.rows.append(row)
-                block.lines.append(line)
-            else:
-                block.rejects.append(
-                    reject(self.file, line, Rejected("not_an_object", "not a JSON object"), json.dumps(row))
-                )
-            if block.full():
-                yield block
-                block = Block()
-        yield from self._elements(block, closing="")
+    def _members(self) -> Iterator[Block]:
+        """The rows in the lists of an object, each list a part of the file. What else it says is passed over."""
+        self.at += 1
+        while self.skip() == '"':
+            try:
+                _, key = self.element()
+                if self.skip() != ":":
+                    return
+                self.at += 1
+                if self.skip() == "[" and self._begins_object():
+                    self.at += 1
+                    yield from self._elements("]", key)
+                else:
+                    self.element()
+            except _Held as why:
+                yield Block(rejects=[reject(self.file, self.line, why.why, why.held)])
+                return
+        self.at += self.text.startswith("}", self.at)
+
+    def _begins_object(self) -> bool:
+        """Whether the list that begins here holds objects."""
+        while not (found := re.compile(r"\[\s*(\S)").match(self.text, self.at)) and self.more():
+            pass
+        return found is not None and found[1] == "{"
 
 
 def _finished(tail: bytes) -> bool:
@@ -246,11 +277,28 @@ class _Held(Rejected):
         self.held = held[: HELD_CHARS + 1]
 
 
-def _rows_of(value: Any) -> list[Any]:
-    """The rows in a document: those of its only list of objects, or the document itself."""
-    if isinstance(value, dict):
-        lists = [inner for inner in value.values() if isinstance(inner, list) and inner and isinstance(inner[0], dict)]
-        speaks = any(key in lists[0][0] for key in ("role", "from", "human")) if len(lists) == 1 else True
-        if not speaks:
-            return list(lists[0])
-    return [value]
+def _holds_rows(text: str, at: int) -> bool:
+    """Whether the only object in some text is no row itself, but holds lists of rows, as in {"data": [{...}, ...]}."""
+    found = _LIST_OF_OBJECTS.match(text, at)
+    if found is None:
+        return False
+    try:
+        beside = json.loads(found[1].rstrip(", \t\r\n") + "}")
+        key = json.loads(found[2])
+    except ValueError:
+        return False
+    if key.strip().lower() in _FIELDS or plan_for(beside) is not None:
+        return False
+    decoder = json.JSONDecoder()
+    try:
+        first, _ = decoder.raw_decode(text, found.end())
+        if {"role", "from", "human"} & first.keys():
+            return False
+        _, end = decoder.raw_decode(text, at)
+    except (ValueError, RecursionError):
+        return True  # it does not end in view
+    return not text[end:].strip(" \t\r\n,\x00\ufeff")
+
+
+_FIELDS = frozenset(name for form in FORMATS.values() for field, more in form.fields.items() for name in (field, *more))
+"""Columns that a row may have: a list in one of them is no list of rows."""

@@ -6,10 +6,11 @@ import datetime
 import warnings
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
-from curate.files import MAX_RATIO, Block, Importer, InputFile, reject
-from curate.importers.csv import cell_value
+from curate.files import MAX_RATIO, Block, Importer, InputFile, reject, unpacked
+from curate.importers.csv import row_of
 from schemas.errors import Rejected
 
 _MAX_UNPACKED = 2 << 30
@@ -24,31 +25,27 @@ class Workbook(Importer):
         import openpyxl
 
         try:
-            check_archive(file)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                book = openpyxl.load_workbook(file.path, read_only=True, data_only=True, keep_links=False)
+            with unpacked(file) as path:
+                check_archive(path)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
+                try:
+                    for sheet in book.worksheets:
+                        yield from _sheet(file, sheet)
+                finally:
+                    book.close()
         except Rejected as why:
             yield Block(rejects=[reject(file, None, why)])
-            return
         except Exception as error:
-            yield Block(
-                rejects=[
-                    reject(file, None, Rejected("damaged_file", f"is no readable workbook: {type(error).__name__}"))
-                ]
-            )
-            return
-        try:
-            for sheet in book.worksheets:
-                yield from _sheet(file, sheet)
-        finally:
-            book.close()
+            bad = Rejected("damaged_file", f"is no readable workbook: {type(error).__name__}")
+            yield Block(rejects=[reject(file, None, bad)])
 
 
-def check_archive(file: InputFile) -> None:
+def check_archive(path: Path) -> None:
     """Raise Rejected if a zip archive is damaged or unpacks to much more than it should."""
     try:
-        with zipfile.ZipFile(file.path) as archive:
+        with zipfile.ZipFile(path) as archive:
             sizes = [(entry.file_size, entry.compress_size) for entry in archive.infolist()]
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise Rejected("damaged_file", f"is no readable archive: {error}") from None
@@ -70,7 +67,7 @@ def _sheet(file: InputFile, sheet: Any) -> Iterator[Block]:
                 header = [text.strip() for text in texts]
                 continue
             try:
-                block.rows.append(_row(header, texts))
+                block.rows.append(row_of(header, texts))
                 block.lines.append(number)
             except Rejected as why:
                 block.rejects.append(reject(file, number, why, "\t".join(texts)))
@@ -78,23 +75,9 @@ def _sheet(file: InputFile, sheet: Any) -> Iterator[Block]:
                 yield block
                 block = Block(part=sheet.title)
     except Exception as error:
-        why = Rejected("damaged_file", f"sheet {sheet.title!r} cannot be read on from this row: {type(error).__name__}")
-        block.rejects.append(reject(file, number + 1, why))
+        bad = Rejected("damaged_file", f"sheet {sheet.title!r} cannot be read on from this row: {type(error).__name__}")
+        block.rejects.append(reject(file, number + 1, bad))
     yield block
-
-
-def _row(header: list[str], texts: list[str]) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    for name, text in zip(header, texts, strict=False):
-        if name in row and text:
-            raise Rejected("duplicate_column", f"two columns are named {name[:60]!r}")
-        if name:
-            row[name] = cell_value(name, text)
-        elif text:
-            raise Rejected("wrong_field_count", "a cell stands under no header")
-    if any(texts[len(header) :]):
-        raise Rejected("wrong_field_count", "a cell stands under no header")
-    return row
 
 
 def _text(cell: Any) -> str:

@@ -32,6 +32,10 @@ _INVISIBLE = r"[\p{Cf}\u{FE0E}\u{FE0F}]+"
 _RAISED = r"([⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ]+)"  # NFKC alone would make x² and x2 the same
 _LOWERED = r"([₀₁₂₃₄₅₆₇₈₉]+)"
 
+# White space does not count beside punctuation and Chinese characters; elsewhere a run of it is one space.
+_SPACE_BEFORE = r"\s+([\p{P}\p{Han}])"
+_SPACE_AFTER = r"([\p{P}\p{Han}])\s+"
+
 
 class ExactDuplicates(Compare):
     """Drop rows that say the same as another row, but for case, width, white space and kind of punctuation."""
@@ -54,6 +58,8 @@ class ExactDuplicates(Compare):
         keeps(instruction="How do I make coffee?", answer="Boil water."),
         keeps(instruction="怎么泡茶？", answer="先烧水，再放茶叶。"),
         drops("copy", instruction="怎么泡茶?", answer="先烧水,再放茶叶｡"),
+        drops("copy", instruction="How  do I make tea ?", answer="Boil  water ."),
+        drops("copy", instruction="怎么泡茶 ？", answer="先烧水 ，再放 茶叶。"),
         keeps(instruction="怎么泡茶？", answer="先放茶叶，再烧水。"),
         keeps(instruction="Solve x² = 4", answer="x = ±2"),
         keeps(instruction="Solve x2 = 4", answer="x = ±2"),
@@ -124,7 +130,9 @@ def _folded(text: pl.Expr) -> pl.Expr:
     other = other.str.replace_all(_RAISED, "^$1").str.replace_all(_LOWERED, "_$1").str.normalize("NFKC")
     lower = pl.coalesce(other, text).str.to_lowercase()
     folded = pl.coalesce(pl.when(~plain).then(lower).str.replace_many(_SAME), lower)
-    return folded.str.replace_all('"', "'", literal=True).str.replace_all(r"\s+", " ").str.strip_chars()
+    folded = folded.str.replace_all('"', "'", literal=True)
+    folded = folded.str.replace_all(_SPACE_BEFORE, "$1").str.replace_all(_SPACE_AFTER, "$1")
+    return folded.str.replace_all(r"\s+", " ").str.strip_chars()
 
 
 def _calls(name: str) -> pl.Expr:

@@ -30,7 +30,7 @@ class Repetition(Filter):
     """Drop rows whose answer repeats itself: lines, long phrases, or one phrase over and over.
 
     After the rules of Gopher (Rae et al. 2021, https://arxiv.org/abs/2112.11446, table A1), made for web pages;
-    answers are short and their lists alike, so the limits are wider. A Chinese character counts as a word.
+    answers are short and their lists alike, so the limits are wider. A Chinese character or an emoji counts as a word.
     """
 
     field: Field = Setting(default="answer", description="the text that is looked at; code blocks in it are not")
@@ -115,6 +115,8 @@ class Repetition(Filter):
             instruction="给我一些建议",
             answer="每天喝足够的水，早睡早起。上班尽量步行，多走楼梯，少坐电梯。多吃蔬菜水果，少吃油炸食品。别忘了和朋友们一起欢笑，因为欢笑比任何药物都更能让人保持健康和快乐，这是大家都知道的道理。",
         ),
+        drop("one_phrase_over_and_over", instruction="Thanks!", answer="🎉🥳🎊" * 12),
+        keep(instruction="How was it?", answer="Great! 🎉🎉🎉🎉🎉"),
         keep(instruction="What a joke!", answer="Ha ha ha ha ha! Very good."),
         keep(instruction="真好笑", answer="哈哈哈哈哈哈哈哈哈哈，太好笑了。"),
         keep(instruction="Say 'never' thirty times.", answer="never " * 30),
@@ -229,7 +231,7 @@ def _classes() -> npt.NDArray[np.uint8]:
     """Class of each character: 0 is between words, 1 part of a word, 2 a word of its own."""
     points = pl.Series(list(range(0x30000)), dtype=pl.UInt32)
     texts = pl.Series(["" if 0xD800 <= point < 0xE000 else chr(point) for point in points])
-    alone = texts.str.contains(r"[\p{Han}\p{Hiragana}\p{Katakana}]").to_numpy()
+    alone = texts.str.contains(r"[\p{Han}\p{Hiragana}\p{Katakana}\u{1F300}-\u{1FAFF}]").to_numpy()
     within = texts.str.contains(r"[\p{L}\p{M}\p{N}]").to_numpy()
     return np.where(alone, 2, within).astype(np.uint8)
 

@@ -33,6 +33,9 @@ _GOES_ON = (
     r"|has|have|will|would|can|could|should|than|between|if|when|while|although|so that|due to|in order to|e\.g\.)$"
     r"|(?:以及|和|与|或者?|并且?|而且?|但是?|因为|所以|如果|由于|因此|例如|比如|包括|通过|根据|对于|关于|使得|可以|能够|应该|需要|以便|从而|或是|还有|不仅|此外)$"
 )
+# 的 may end a sentence (这是很重要的), but not where nothing says that something is so.
+_IS_SO = r"[是会能很挺够该要得可最有真对好样么多别些之不][^，。,]{0,14}的$"
+
 # Opened in the last line and not closed. A colon before a bracket is a face.
 _OPEN_BRACKET = r"(?:^|[^:;=8\n-])\([^()\n]*$|（[^()（）\n]*$|【[^】\n]*$|《[^》\n]*$|「[^」\n]*$|“[^”\"\n]*$"
 _OPEN_QUOTE = r"(?:^|[\s(:])\"[\p{L}\p{N}][^\"\n]*$"
@@ -51,6 +54,15 @@ class Truncated(Filter):
     )
 
     examples = (
+        drop(
+            "mid_sentence",
+            instruction="怎样给扫地机画禁区",
+            answer="打开 App，进入“地图管理”，点“禁区”，在地图上拖出一个方框，把想避开的地方框住，然后点右下角的",
+        ),
+        keep(
+            instruction="植物需要什么？",
+            answer="植物的生长离不开阳光、水分和空气，同时还需要从土壤中吸收多种矿物质，这些对它来说都是非常重要的",
+        ),
         drop(
             "breaks_off",
             instruction="What is photosynthesis?",
@@ -175,7 +187,9 @@ class Truncated(Filter):
         line = ending.str.extract(r"([^\n]*)$", 1)
         prose = ~line.str.contains(_NOT_PROSE) & ~ending.str.contains(_LOOKS_LIKE_CODE)
         comma = line.str.contains(_COMMA)
-        goes_on = (comma & ~line.str.contains(_GREETING)) | line.str.tail(16).str.contains(_GOES_ON)
+        end = line.str.tail(16)
+        of = end.str.ends_with("的") & ~end.str.contains(_IS_SO)
+        goes_on = (comma & ~line.str.contains(_GREETING)) | end.str.contains(_GOES_ON) | of
         in_bracket = ending.str.contains(_OPEN_BRACKET) | ending.str.contains(_OPEN_QUOTE)
         return {
             "open_code": (text.str.count_matches(_FENCES) % 2 == 1) & ~self._ending().str.contains(_FULL_STOP),

@@ -93,13 +93,8 @@ class Docs(Collector):
     def _parts(self, section: Section, title: str | None, file: str) -> Iterator[Found | Refused]:
         pieces, too_long = split(section.text, self.max_chars)
         for block in too_long:
-            yield Refused(
-                file,
-                section.line,
-                "too_long",
-                f"holds a table or code longer than {self.max_chars} characters",
-                held=block,
-            )
+            detail = f"holds a block longer than {self.max_chars} characters that cannot be divided"
+            yield Refused(file, section.line, "too_long", detail, held=block)
         name = " > ".join(section.path) or title or ""
         lang = self.lang if self.lang != "auto" else "zh" if is_chinese(section.text) else "en"
         for number, piece in enumerate(pieces, start=1):

@@ -29,7 +29,7 @@ def read_rst(text: str) -> Document:
     title = tree.get("title")
     sections: list[Section] = []
     _walk(tree, (), sections, 1)
-    return Document(title, sections)
+    return Document(title, sections, _lost(tree))
 
 
 _SETTINGS = {
@@ -119,7 +119,7 @@ def _offer_directives(text: str, directives: Any) -> None:
             return [box]
 
     for name in set(re.findall(r"^\s*\.\.\s+([A-Za-z][\w+.:-]*?)::(?:\s|$)", text, re.MULTILINE)):
-        if name.lower() not in directives._directive_registry:
+        if name.lower() in _LEFT_OUT or name.lower() not in directives._directive_registry:
             directives._directives[name.lower()] = Content
 
 
@@ -152,6 +152,18 @@ _LABELLED = {
     "versionremoved": "Removed in version",
     "seealso": "See also",
 }
+
+
+def _lost(tree: Any) -> list[tuple[str, str]]:
+    """What docutils could make nothing of: it puts such text into its messages, where no section has it."""
+    from docutils import nodes
+
+    messages = [one for one in tree.findall(nodes.system_message) if one.get("level", 0) >= 3]
+    lines = [str(one.get("line")) for one in messages if any(isinstance(c, nodes.literal_block) for c in one.children)]
+    if not lines:
+        return []
+    shown = ", ".join(lines[:20]) + (" and more" if len(lines) > 20 else "")
+    return [("bad_markup", f"cannot be read as reStructuredText at line {shown}")]
 
 
 def _walk(node: Any, path: tuple[str, ...], sections: list[Section], line: int | None) -> None:

@@ -287,6 +287,13 @@ def test_restructuredtext_reads_no_other_file(tmp_path: Path) -> None:
     assert answers(out) == {"Guide": LONG}
 
 
+def test_markup_that_docutils_cannot_read_is_accounted_for(tmp_path: Path) -> None:
+    out = collect(tmp_path, f"Guide\n=====\n\n{LONG}\n\n.. note::\n   :size: 3\n\n   Lost.\n", "guide.rst")
+
+    assert answers(out) == {"Guide": LONG}
+    assert [one.detail for one in out if isinstance(one, Refused)] == ["cannot be read as reStructuredText at line 6"]
+
+
 # ---- plain text
 
 
