@@ -8,7 +8,7 @@ by line. A test holds the two ways together.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import orjson
@@ -54,7 +54,9 @@ class Layout:
         )
         return Layout(plan, tuple(row), tuple(map(type, row.values()))) if plain else None
 
-    def frame(self, block: LineBlock, file: InputFile, task: str | None, repeats: Repeats) -> pl.DataFrame | None:
+    def frame(
+        self, block: LineBlock, file: InputFile, task: str | None, repeats: Repeats | None
+    ) -> pl.DataFrame | None:
         """The block's rows as a frame of canonical columns, or None if one of them is not plain."""
         from curate.read import column_array, frame_of
 
@@ -207,7 +209,8 @@ def _messages(roles: list[Any], contents: list[str], offsets: Any) -> pa.Array:
     given = {"role": pa.array(roles, pa.large_string()), "content": pa.array(contents, pa.large_string())}
     nothing = [None] * len(roles)
     arrays = [
-        given[one.name] if one.name in given else column_array(nothing, one.dtype) for one in message.inner.fields
+        given[one.name] if one.name in given else column_array(nothing, cast(pl.DataType, one.dtype))
+        for one in message.inner.fields
     ]
     return pa.LargeListArray.from_arrays(
         offsets, pa.StructArray.from_arrays(arrays, [one.name for one in message.inner.fields])

@@ -9,14 +9,17 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO, cast
 
 import orjson
 import zstandard
 
-from curate.importers.csv import as_cell
+from curate.importers.csv import as_cell, cell_value
+from curate.importers.xlsx import escaped
 from schemas.console import progress
 from schemas.dataset import REJECTED, Dataset, Reject, RejectSink, open_dataset
 from schemas.errors import Rejected, UserError, nearest
@@ -31,6 +34,12 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _XLSX_ROWS = 1_048_575
 _XLSX_CELL_CHARS = 32_767
 _PARQUET_ROWS = 10_000
+_NUMBERS: dict[str, type] = {
+    "margin": float, "weight": float, "agreement": float, "score": float, "raters": int, "rank": int, "label": bool,
+    "kto_tag": bool,
+}  # fmt: skip
+"""Types of columns and of fields of messages and answers that are no text."""
+_NESTED = ("messages", "rejected_messages")
 
 Rows = Iterator[dict[str, Any]]
 
@@ -58,13 +67,9 @@ def export_dataset(
         raise UserError(f"{target} is a folder", hint=f"name a file, for example {target}/rows.jsonl")
     target.parent.mkdir(parents=True, exist_ok=True)
     rejected = target.with_name(f"{target.name}.{REJECTED}")
-    job = _Export(dataset, form, extras, escape_formulas)
+    job = _Export(dataset, form, ending, extras, escape_formulas)
     _write(target, rejected, ending, packing, job)
-    info = (
-        _dataset_info(target, form, job)
-        if form.dataset_info is not None and ending in (".jsonl", ".json", ".csv", ".parquet")
-        else None
-    )
+    info = _dataset_info(target, form, job) if not packing and _llama_factory_reads(form, ending, job.columns) else None
     return {
         "dataset": str(path),
         "format": format_,
@@ -74,7 +79,7 @@ def export_dataset(
         "rejected": dict(job.refused),
         "rejected_file": str(rejected) if job.refused else None,
         "dataset_info": str(info) if info else None,
-        "findings": job.findings(ending),
+        "findings": job.findings(),
     }
 
 
@@ -103,9 +108,10 @@ def _file_name(name: str) -> str:
 class _Export:
     """The rows of a dataset in a format, counting what could not be written."""
 
-    def __init__(self, dataset: Dataset, form: Format, extras: bool, escape_formulas: bool) -> None:
+    def __init__(self, dataset: Dataset, form: Format, ending: str, extras: bool, escape_formulas: bool) -> None:
         self.dataset = dataset
         self.form = form
+        self.ending = ending
         self.extras = extras
         self.escape_formulas = escape_formulas
         self.written = 0
@@ -120,6 +126,8 @@ class _Export:
                 for row in frame.iter_rows(named=True):
                     try:
                         written = write_row(row, self.form, extras=self.extras)
+                        if self.ending in (".csv", ".tsv", ".xlsx"):
+                            _check_cells(written, self.ending)
                     except Rejected as why:
                         origin = row["origin"] or {}
                         self.refused[f"{why.reason}: {why.detail}"] += 1
@@ -148,12 +156,24 @@ class _Export:
                 return "'" + text
         return text
 
-    def findings(self, ending: str) -> list[dict[str, Any]]:
-        if self.formulas and ending in (".csv", ".tsv") and not self.escape_formulas:
+    def findings(self) -> list[dict[str, Any]]:
+        if self.formulas and not self.escape_formulas:
             fix = "to open the file in a spreadsheet, write .xlsx or give --escape-formulas"
             example = "a cell begins with = + - @, which a spreadsheet takes for a formula"
             return [{"kind": "formulas", "severity": "low", "count": self.formulas, "example": example, "fix": fix}]
         return []
+
+
+def _check_cells(written: Mapping[str, Any], ending: str) -> None:
+    """Raise Rejected for a row that a table of text cells would not give back."""
+    cells = {name: as_cell(value) for name, value in written.items()}
+    if not any(cell.strip() for cell in cells.values()):
+        raise Rejected("not_expressible", f"all its cells are blank, which {ending} files have between rows")
+    for name, cell in cells.items():
+        if isinstance(written[name], str) and cell_value(name, cell) != cell:
+            raise Rejected("not_expressible", f"the text of {name} would be read as JSON")
+        if ending == ".xlsx" and len(escaped(cell)) > _XLSX_CELL_CHARS:
+            raise Rejected("not_expressible", f"{name} is longer than the {_XLSX_CELL_CHARS:,} characters of a cell")
 
 
 def _write(target: Path, rejected: Path, ending: str, packing: str, job: _Export) -> None:
@@ -172,15 +192,15 @@ def _write(target: Path, rejected: Path, ending: str, packing: str, job: _Export
     refused_part = part.with_name(part.name + ".rejected")
     sink = RejectSink(refused_part)
     try:
-        writers[ending](part, packing or ending, job.rows(sink.add), job)
+        writers[ending](part, packing, job.rows(sink.add), job)
         sink.close()
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.chmod(0o644)
         rejected.unlink(missing_ok=True)
         if sink.counts:
-            os.replace(refused_part, rejected)
-        os.replace(part, target)
+            refused_part.replace(rejected)
+        part.replace(target)
         sync_folder(target.parent)
     finally:
         sink.close()
@@ -188,13 +208,18 @@ def _write(target: Path, rejected: Path, ending: str, packing: str, job: _Export
         refused_part.unlink(missing_ok=True)
 
 
-def _opened(part: Path, packing: str) -> IO[bytes]:
-    if packing == ".gz":
-        # No time and no name in the header: the same rows give the same bytes.
-        return gzip.GzipFile(filename="", mode="wb", fileobj=part.open("wb"), mtime=0)
-    if packing == ".zst":
-        return zstandard.ZstdCompressor().stream_writer(part.open("wb"))
-    return part.open("wb")
+@contextmanager
+def _opened(part: Path, packing: str) -> Iterator[BinaryIO]:
+    with part.open("wb") as file:
+        if packing == ".gz":
+            # No time and no name in the header: the same rows give the same bytes.
+            with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+                yield cast(BinaryIO, packed)
+        elif packing == ".zst":
+            with zstandard.ZstdCompressor().stream_writer(file, closefd=False) as packed:
+                yield cast(BinaryIO, packed)
+        else:
+            yield file
 
 
 def _jsonl(part: Path, packing: str, rows: Rows, job: _Export) -> None:
@@ -209,6 +234,13 @@ def _json(part: Path, packing: str, rows: Rows, job: _Export) -> None:
         for number, row in enumerate(rows):
             file.write((b",\n" if number else b"\n") + orjson.dumps(row, default=str))
         file.write(b"\n]\n")
+
+
+def _batched(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    """The rows in lists of `size`, the last as long as it is."""
+    rows = iter(rows)
+    while batch := list(islice(rows, size)):
+        yield batch
 
 
 def _columns_first(rows: Rows) -> tuple[list[str], Rows]:
@@ -230,62 +262,84 @@ def _columns_first(rows: Rows) -> tuple[list[str], Rows]:
 
 def _separated(part: Path, packing: str, rows: Rows, job: _Export) -> None:
     columns, again = _columns_first(rows)
-    separator = "\t" if part.name.split(".part")[0].find(".tsv.") > 0 else ","
-    with _opened(part, packing) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
-        writer = csv.writer(text, delimiter=separator, lineterminator="\n")
-        writer.writerow(columns)
+    separator = "\t" if job.ending == ".tsv" else ","
+    with _opened(part, packing) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        # With this line end, which is RFC 4180's, every cell that holds either half of it is quoted.
+        writer = csv.writer(text, delimiter=separator, lineterminator="\r\n")
+        writer.writerow([job.cell(name) for name in columns])
         for row in again:
             writer.writerow([job.cell(row.get(name)) for name in columns])
+        text.flush()
+        text.detach()
 
 
 def _parquet(part: Path, packing: str, rows: Rows, job: _Export) -> None:
-    import polars as pl
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    spool: list[dict[str, Any]] = []
-    columns, again = _columns_first(rows)
-    frames = []
-    for row in again:
-        # A column whose values have several shapes has no one Parquet type: extras are written as JSON text.
-        spool.append(
-            {name: row.get(name) if name in job.form.fields else _plain_value(row.get(name)) for name in columns}
-        )
-        if len(spool) >= _PARQUET_ROWS:
-            frames.append(pl.DataFrame(spool, infer_schema_length=None))
-            spool = []
-    if spool or not frames:
-        frames.append(pl.DataFrame(spool, infer_schema_length=None))
-    pl.concat(frames, how="diagonal_relaxed").write_parquet(part)
+    columns, again = _columns_first(_typed_row(row, job.form) for row in rows)
+    schema = pa.schema([(name, pa.null()) for name in columns])
+    with tempfile.TemporaryFile("w+b") as spool:
+        try:
+            for batch in _batched(again, _PARQUET_ROWS):
+                table = pa.Table.from_pylist(batch)
+                schema = pa.unify_schemas([schema, table.schema], promote_options="permissive")
+                for row in batch:
+                    spool.write(orjson.dumps(row) + b"\n")
+            spool.seek(0)
+            schema = pa.schema([(one.name, pa.string() if pa.types.is_null(one.type) else one.type) for one in schema])
+            with pq.ParquetWriter(part, schema, compression="zstd") as writer:
+                for batch in _batched(map(orjson.loads, spool), _PARQUET_ROWS):
+                    writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+        except pa.ArrowInvalid as error:
+            raise UserError(f"the rows have no common columns and types: {error}", hint="write .jsonl") from None
 
 
-def _plain_value(value: Any) -> str | None:
-    return None if value is None else as_cell(value)
+def _typed_row(row: dict[str, Any], form: Format) -> dict[str, Any]:
+    """A row whose columns have one type each, whatever stands in other rows: what may have any shape is JSON text."""
+    return {name: _typed(name, value, name in form.fields or name in _NESTED) for name, value in row.items()}
+
+
+def _typed(name: str, value: Any, known: bool) -> Any:
+    if value is None or isinstance(value, str):
+        return value
+    if known and name in _NUMBERS and isinstance(value, (int, float)):
+        return _NUMBERS[name](value)
+    if known and name not in ("tools", "tool_calls"):
+        if isinstance(value, list):
+            return [_typed(name, one, known) for one in value]
+        if isinstance(value, dict):
+            return {key: _typed(key, one, key in _NESTED or key in _NUMBERS) for key, one in value.items()}
+    return as_cell(value)
 
 
 def _xlsx(part: Path, packing: str, rows: Rows, job: _Export) -> None:
     import openpyxl
     from openpyxl.cell import WriteOnlyCell
-    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
     columns, again = _columns_first(rows)
     if job.written > _XLSX_ROWS:
         raise UserError(f"{job.written:,} rows are more than a worksheet holds", hint="write .csv, .jsonl or .parquet")
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("rows")
-    sheet.append(columns)
-    for number, row in enumerate(again, start=1):
-        cells = []
-        for name in columns:
-            text = as_cell(row.get(name))
-            if len(text) > _XLSX_CELL_CHARS or ILLEGAL_CHARACTERS_RE.search(text):
-                raise UserError(
-                    f"row {number}: {name} holds what a worksheet cannot (over {_XLSX_CELL_CHARS:,} characters, or control characters)",
-                    hint="write .csv, .jsonl or .parquet",
-                )
-            cell = WriteOnlyCell(sheet, value=text)
-            cell.data_type = "s"  # text, never a formula
-            cells.append(cell)
-        sheet.append(cells)
+
+    def cell(value: Any) -> WriteOnlyCell:
+        made = WriteOnlyCell(sheet, value=escaped(as_cell(value)))
+        made.data_type = "s"  # text, never a formula
+        return made
+
+    sheet.append([cell(name) for name in columns])
+    for row in again:
+        sheet.append([cell(row.get(name)) for name in columns])
     book.save(part)
+
+
+def _llama_factory_reads(form: Format, ending: str, columns: Collection[str]) -> bool:
+    """Whether LLaMA-Factory reads a file in this format; in cells of CSV it finds text only."""
+    if form.dataset_info is None or ending not in (".jsonl", ".json", ".csv", ".parquet"):
+        return False
+    return ending != ".csv" or ("formatting" not in form.dataset_info and "history" not in columns)
 
 
 def _dataset_info(target: Path, form: Format, job: _Export) -> Path:
@@ -294,7 +348,7 @@ def _dataset_info(target: Path, form: Format, job: _Export) -> Path:
     try:
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         if not isinstance(known, dict):
-            raise ValueError("not an object")
+            raise ValueError("it is not an object")
     except (ValueError, OSError) as error:
         raise UserError(
             f"{path} is there and cannot be read ({error}), so the entry for {target.name} was not added",
@@ -305,8 +359,8 @@ def _dataset_info(target: Path, form: Format, job: _Export) -> Path:
     entry["columns"] = {
         key: name for key, name in entry["columns"].items() if name in job.columns or key in ("prompt", "messages")
     }
-    known[target.name.split(".")[0]] = entry
+    known[target.name.removesuffix(job.ending)] = entry
     part = path.with_name(f".{path.name}.part")
     part.write_text(json.dumps(known, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    part.replace(path)
     return path

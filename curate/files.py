@@ -81,7 +81,7 @@ class Importer(ABC):
 
     @abstractmethod
     def blocks(self, file: InputFile) -> Iterator[Block]:
-        """The file's rows in order. What cannot be read comes out as rejects; nothing is raised for what a file holds."""
+        """The file's rows in order. What cannot be read comes out as rejects; what a file holds raises nothing."""
 
     def line_blocks(self, file: InputFile) -> Iterator[LineBlock] | None:
         """The file as runs of JSON lines not parsed yet, or None if it is not JSON Lines."""
@@ -362,7 +362,7 @@ def parse_json(raw: bytes) -> Any:
 
 
 def _count_keys(value: Any) -> tuple[int, bool]:
-    """How many keys there are in all objects, and whether a number may have lost digits. Raises Rejected if too deep."""
+    """How many keys there are in all objects, whether a number may have lost digits. Raises Rejected if too deep."""
     keys, odd = 0, False
     level, depth = [value], 0
     while level:

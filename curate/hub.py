@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from schemas.errors import UserError
 
@@ -32,6 +35,7 @@ def fetched(path: Path) -> Path:
     cache = Path.home() / ".cache" / "assay" / "hub" / name.replace("/", "--")
     folder = cache / (config or "default")
     if not (folder / "fetched").is_file():
+        _reachable(path)
         try:
             # Scripts of a dataset are code from a stranger; current versions of the library run none.
             for split, rows in datasets.load_dataset(name, config).items():
@@ -45,3 +49,16 @@ def fetched(path: Path) -> Path:
             ) from None
         (folder / "fetched").touch()
     return folder
+
+
+def _reachable(path: Path) -> None:
+    """Raise UserError at once where there is no connection; the library would try for half a minute."""
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    host = urlsplit(endpoint).hostname or endpoint
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        raise UserError(
+            f"{path} does not exist here, and the hub at {host} cannot be reached",
+            hint="check the path, or the connection (HF_ENDPOINT names a mirror); downloaded files are read by their path",
+        ) from None

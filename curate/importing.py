@@ -161,16 +161,21 @@ class _Job:
                 run.clear()  # reading is fast, so a cut-off import is not continued but done again
                 try:
                     self._write(run, read, mark, hashes)
-                except BaseException:
+                except BaseException as error:
                     run.clear()
+                    if isinstance(error, FileNotFoundError):
+                        self._check_unchanged(stamps)
                     raise
-                for file, stamp in zip(self.files, stamps, strict=True):
-                    if _stamp(file.path) != stamp:
-                        raise UserError(f"{file.path} changed while it was read", hint="run the same command again")
+                self._check_unchanged(stamps)
                 run.publish()
         except AlreadyDone:
             return Made([open_dataset(one) for one in datasets_in(self.out)], already=True)
         return Made([open_dataset(one) for one in datasets_in(self.out)])
+
+    def _check_unchanged(self, stamps: Sequence[tuple[int, int] | None]) -> None:
+        for file, stamp in zip(self.files, stamps, strict=True):
+            if _stamp(file.path) != stamp:
+                raise UserError(f"{file.path} changed while it was read", hint="run the same command again")
 
     def _write(self, run: Run, read: Callable[[], Iterator[Piece]], mark: str, hashes: Mapping[str, str]) -> None:
         began = time.monotonic()

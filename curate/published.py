@@ -83,7 +83,11 @@ def recipe_schema() -> dict[str, Any]:
     for one in describe_stages():
         schema = find(STAGES, one["name"], Stage).model_json_schema()  # type: ignore[type-abstract]
         schema["description"] = one["description"]
-        schema["properties"] = {"use": {"const": one["name"]}, "name": {"type": "string"}, **schema.get("properties", {})}
+        schema["properties"] = {
+            "use": {"const": one["name"]},
+            "name": {"type": "string"},
+            **schema.get("properties", {}),
+        }
         schema["required"] = ["use", *schema.get("required", [])]
         stages.append(schema)
     return {

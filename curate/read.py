@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from curate.columnar import Layout
 from curate.files import Block, Importer, InputFile, LineBlock, checked_encoding, detect_encoding
+from curate.workers import WORTH_BYTES, Workers
 from schemas.dataset import Reject, datasets_in, to_arrow
 from schemas.errors import Rejected, UserError
 from schemas.formats import FORMATS, Format, Plan, Read, find_format, looks_inside, plan_for, read_row
@@ -175,16 +176,24 @@ def read_files(files: Sequence[InputFile], reading: Reading) -> Iterator[Piece]:
         yield from _FileReader(file, reading, repeats).pieces()
 
 
+def file_reader(file: InputFile, reading: Reading, usual: str | None) -> _FileReader:
+    """A reader of one file whose usual format is known, and whose rows get no ids."""
+    reader = _FileReader(file, reading, None)
+    reader.usual = find_format(usual) if usual else None
+    return reader
+
+
 class _FileReader:
     """Reads one file: recognises formats from a sample first, then row by row."""
 
-    def __init__(self, file: InputFile, reading: Reading, repeats: Repeats) -> None:
+    def __init__(self, file: InputFile, reading: Reading, repeats: Repeats | None) -> None:
         self.file = file
         self.reading = reading
         self.repeats = repeats
         self.forced: Format | None = find_format(reading.format) if reading.format else None
         self.usual: Format | None = self.forced
         self.plans: dict[tuple[Any, ...], Plan | None] = {}
+        self.layout: Layout | None = None
 
     def pieces(self) -> Iterator[Piece]:
         importer = importer_for(self.file)
@@ -214,22 +223,46 @@ class _FileReader:
             yield from self._block(one)
 
     def _lines(self, lines: Iterator[LineBlock]) -> Iterator[Piece]:
-        """The pieces of a file of JSON lines: by whole columns where all rows of a block are plain, else line by line."""
-        layout: Layout | None = None
+        """The pieces of a file of JSON lines; of a large one, in several processes once its format is known."""
+        large = self.file.path.stat().st_size >= WORTH_BYTES
         for block in lines:
-            frame = layout.frame(block, self.file, self.reading.task, self.repeats) if layout is not None else None
-            if frame is not None and layout is not None:
-                formats = Counter({layout.plan.format.name: frame.height})
-                yield Piece(self.file, layout.plan.format.kind, frame, [], formats, block.bytes_read)
-                continue
-            rows = block.parse()
-            if self.usual is None:
-                yield from self._sampled([rows])
-            else:
-                yield from self._block(rows)
-            if rows.rows:
-                plan = self._plan(rows.rows[-1])
-                layout = Layout.of(plan, rows.rows[-1]) if plan is not None else None
+            yield from self.line_block(block)
+            if large and self.usual is not None:
+                break
+        else:
+            return
+        workers = Workers(self.file, self.reading, self.usual.name)
+        try:
+            for piece in workers.pieces(lines):
+                if piece.frame is not None:
+                    piece.frame = self._numbered(piece.frame)
+                yield piece
+        finally:
+            workers.close()
+
+    def _numbered(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows that a worker read, with their ids."""
+        assert self.repeats is not None
+        digests = [bytes.fromhex(one) for one in frame["content_hash"]]
+        ids = row_ids(self.file.source, digests, self.repeats.count(self.file.source, digests))
+        return frame.with_columns(pl.Series("id", ids, dtype=pl.String))
+
+    def line_block(self, block: LineBlock) -> Iterator[Piece]:
+        """The pieces of some lines: by whole columns where their rows are plain, else line by line."""
+        layout = self.layout
+        frame = layout.frame(block, self.file, self.reading.task, self.repeats) if layout is not None else None
+        if frame is not None and layout is not None:
+            formats = Counter({layout.plan.format.name: frame.height})
+            yield Piece(self.file, layout.plan.format.kind, frame, [], formats, block.bytes_read)
+            return
+        rows = block.parse()
+        if self.usual is None:
+            yield from self._sampled([rows])
+        else:
+            yield from self._block(rows)
+        if rows.rows:
+            plan = self._plan(rows.rows[-1])
+            self.layout = Layout.of(plan, rows.rows[-1]) if plan is not None else None
 
     def _renamed(self, row: dict[str, Any]) -> dict[str, Any]:
         names = self.reading.columns
@@ -342,7 +375,7 @@ def assemble(
     file: InputFile,
     part: str | None,
     task: str | None,
-    repeats: Repeats,
+    repeats: Repeats | None,
     parts: list[str | None] | None = None,
 ) -> tuple[pl.DataFrame, list[tuple[int, Rejected]]]:
     """Rows of one kind as a frame of its canonical columns; and those that cannot be, by their number in `reads`.
@@ -396,7 +429,7 @@ def frame_of(
     file: InputFile,
     *,
     digests: list[bytes],
-    repeats: Repeats,
+    repeats: Repeats | None,
     lines: Sequence[int | None] | np.ndarray[Any, Any],
     parts: Sequence[str | None] | str | None,
     extras: list[str | None] | None,
@@ -406,10 +439,13 @@ def frame_of(
     splits: list[str | None] | None,
     content: Mapping[str, pa.Array],
 ) -> pl.DataFrame:
-    """A frame of a kind's canonical columns from its parts, each as long as `digests`; one value stands for all rows."""
+    """A frame of a kind's canonical columns from its parts, as long as `digests`; one value stands for all rows.
+
+    Without `repeats` the rows have empty ids, for somebody else to give."""
     count = len(digests)
+    ids = row_ids(file.source, digests, repeats.count(file.source, digests)) if repeats is not None else ""
     data: dict[str, pa.Array] = {
-        "id": pa.array(row_ids(file.source, digests, repeats.count(file.source, digests)), pa.large_string()),
+        "id": _strings(ids, count),
         "content_hash": pa.array([digest.hex() for digest in digests], pa.large_string()),
         "copy": pa.array(np.zeros(count, dtype=np.int64)),
         "external_id": _strings(external_ids, count),

@@ -169,7 +169,7 @@ class ParquetSink:
                 use_dictionary=["source", "task", "lang", "split", "origin.file", "origin.part"],
                 store_schema=False,
             )
-        if frame.height:  # an empty row group is more than `datasets` can read; none at all is not
+        if frame.height:  # `datasets` stumbles over an empty row group, and not over none
             self._writer.write_table(table, row_group_size=frame.height)
         self.digest = (self.digest + rows_digest(frame)) % (1 << DIGEST_BITS)
         for name, counted in (("source", self.by_source), ("lang", self.by_language), ("task", self.by_task)):

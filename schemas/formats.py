@@ -861,10 +861,11 @@ class RejectedResponse(Format):
             raise Rejected("missing_field", "messages does not end in an assistant turn, which is the chosen answer")
         at = len(messages) - 1
         if len(rejected) > 1:
-            whole = _with_system(rejected, values, {}) if rejected[0]["role"] != "system" else rejected
-            shared = _shared_prompt(messages, whole)
-            if shared:
-                at, rejected = shared, whole[shared:]
+            for whole in (_with_system(rejected, values, {}), rejected):
+                shared = _shared_prompt(messages, whole)
+                if shared:
+                    at, rejected = shared, whole[shared:]
+                    break
         if not at:
             raise Rejected("no_prompt", "messages has no turn before the chosen answer")
         return _pair(values, messages[:at], messages[at:], rejected)
@@ -1066,10 +1067,10 @@ FORMATS: dict[str, Format] = {
     one.name: one
     for one in (
         OpenAIPreference(),
-        RejectedResponse(),
-        PreferenceShareGPT(),
         PreferenceFormat(),
         PreferenceText(),
+        RejectedResponse(),
+        PreferenceShareGPT(),
         PreferenceImplicit(),
         PreferenceImplicitText(),
         KTOShareGPT(),

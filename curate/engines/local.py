@@ -71,7 +71,6 @@ class _Tally:
     def add(self, other: _Tally) -> None:
         self.rows_in.update(other.rows_in)
         self.edited.update(other.edited)
-        self.seconds.update(other.seconds)
         for step, seconds in other.seconds.items():
             self.seconds[step] += seconds
         for step, reasons in other.dropped.items():

@@ -45,7 +45,7 @@ class SeparatedValues(Importer):
     def blocks(self, file: InputFile) -> Iterator[Block]:
         csv.field_size_limit(MAX_ROW_BYTES)
         stream = Stream(file.path)
-        lines = _TextLines(utf8_chunks(stream, file.encoding or detect_encoding(file.path)))
+        lines = _TextLines(stream, file.encoding or detect_encoding(file.path))
         block = Block()
         try:
             first = next((line for line in lines if line.strip()), "")
@@ -90,11 +90,12 @@ class SeparatedValues(Importer):
 class _TextLines:
     """Decoded lines for the csv module, counted. Raises Rejected for a line that is no text, and goes on after it."""
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+    def __init__(self, stream: Stream, encoding: str) -> None:
         self.number = 0
         self.last = ""
         self._again: str | None = None
-        self._chunks = chunks
+        self._stream = stream
+        self._chunks = utf8_chunks(stream, encoding)
         self._lines: list[bytes] = []
         """Lines that were read, the next one last."""
         self._rest = b""
@@ -135,9 +136,14 @@ class _TextLines:
             if newline:
                 self._lines = [line + newline for line in reversed(whole.split(b"\n"))]
                 return
-        if not self._rest:
+        rest, self._rest = self._rest, b""
+        if not rest:
             raise StopIteration
-        self._lines, self._rest = [self._rest], b""
+        if self._stream.problem is not None:
+            self.number += 1
+            self.last = held_text(rest)
+            raise self._stream.problem
+        self._lines = [rest]
 
 
 def _separator(header: str, suffix: str) -> str:

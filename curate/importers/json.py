@@ -27,7 +27,7 @@ from schemas.errors import Rejected
 from schemas.formats import FORMATS, plan_for
 
 _SPACE = re.compile(r"[ \t\r\n,\x00\ufeff]*")
-_NEXT_OBJECT = re.compile(r"\}\s*,?\s*(?=\{)")
+_NEXT_OBJECT = re.compile(r"[}\]]\s*,?\s*(?=\{)")
 _STRING = r'"(?:[^"\\]++|\\.)*+"'
 _LIST_OF_OBJECTS = re.compile(
     rf"(\{{(?:\s*{_STRING}\s*:\s*(?:{_STRING}|[-+.\w]+)\s*,)*+)\s*({_STRING})\s*:\s*\[\s*(?=\{{)", re.S

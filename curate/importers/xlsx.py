@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from curate.importers.csv import row_of
 from schemas.errors import Rejected
 
 _MAX_UNPACKED = 2 << 30
+_NOT_IN_XML = re.compile(r"[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
+_ESCAPED = re.compile(r"_x((?![dD][89a-fA-F])[0-9A-Fa-f]{4})_")
 
 
 class Workbook(Importer):
@@ -80,6 +83,15 @@ def _sheet(file: InputFile, sheet: Any) -> Iterator[Block]:
     yield block
 
 
+def escaped(text: str) -> str:
+    """Text as a cell holds it: characters that XML has not, or does not keep, in Excel's own way of writing."""
+    return _NOT_IN_XML.sub(lambda found: f"_x{ord(found[0]):04X}_", text)
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text) if "_x" in text else text
+
+
 def _text(cell: Any) -> str:
     """A cell as text: numbers without a needless fraction, dates in ISO form."""
     if cell is None:
@@ -90,4 +102,4 @@ def _text(cell: Any) -> str:
         return str(int(cell))
     if isinstance(cell, (datetime.datetime, datetime.date, datetime.time)):
         return cell.isoformat()
-    return str(cell)
+    return _unescaped(str(cell))

@@ -102,6 +102,11 @@ def write(
     return open_dataset(folder)
 
 
+def queried(sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect() as connection:
+        return list(connection.execute(sql).fetchall())
+
+
 def rewritten(dataset: Dataset, **change: Any) -> None:
     """Write the manifest again with other values, sealed as if they were right."""
     said = dataset.manifest.model_dump() | change
@@ -126,10 +131,11 @@ def test_polars_duckdb_and_datasets_read_what_was_written(
     rows = frame(kind, CONTENT[kind]).clear() if empty else frame(kind, CONTENT[kind])
     folder = write(tmp_path / "set", rows, kind=kind, dropped=[frame(kind, CONTENT[kind])]).folder
 
-    by_us = pl.concat(open_dataset(folder).batches())
+    by_us = pl.concat([rows.clear(), *open_dataset(folder).batches()])
     by_polars = pl.read_parquet(folder / "data")
-    by_duckdb = duckdb.sql(f"select * from read_parquet('{folder}/**/*.parquet')").fetchall()
-    loaded = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
+    by_duckdb = queried(f"select * from '{folder}/**/*.parquet'")
+    # As a stream where there are no rows: `datasets` builds no table of nothing, from any file.
+    loaded = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"), streaming=empty)
 
     wanted = rows.rows(named=True)
     assert by_us.schema == by_polars.schema == columns(kind)
@@ -137,7 +143,7 @@ def test_polars_duckdb_and_datasets_read_what_was_written(
     assert by_duckdb == [tuple(row.values()) for row in wanted]
     assert list(loaded) == ["train"]
     assert list(loaded["train"]) == wanted
-    assert loaded["train"].column_names == list(columns(kind))
+    assert empty or loaded["train"].column_names == list(columns(kind))
 
 
 def test_columns_that_are_null_throughout_keep_their_types(tmp_path: Path) -> None:
@@ -146,7 +152,7 @@ def test_columns_that_are_null_throughout_keep_their_types(tmp_path: Path) -> No
     folder = write(tmp_path / "set", rows, kind="preference").folder
 
     assert pl.read_parquet(folder / "data").schema == columns("preference")
-    assert duckdb.sql(f"select typeof(margin), margin from '{folder}/data/*.parquet'").fetchall() == [("DOUBLE", None)]
+    assert queried(f"select typeof(margin), margin from '{folder}/data/*.parquet'") == [("DOUBLE", None)]
 
 
 def test_dropped_rows_are_read_with_their_marks_and_in_no_glob_of_parquet(tmp_path: Path) -> None:

@@ -144,7 +144,12 @@ def test_a_row_that_is_there_twice_changes_the_digest() -> None:
 def test_counts_that_do_not_balance_cannot_be_written(
     dropped: int, rejected: int, merged: int, made: int, rows_out: int
 ) -> None:
-    counts = {"dropped": {"copy": dropped}, "rejected": {"bad_json": rejected}, "merged": merged, "made": made}
+    counts: dict[str, Any] = {
+        "dropped": {"copy": dropped},
+        "rejected": {"bad_json": rejected},
+        "merged": merged,
+        "made": made,
+    }
 
     if 20 - dropped - rejected - merged + made == rows_out:
         assert Counts(rows_in=20, rows_out=rows_out, **counts).rows_out == rows_out

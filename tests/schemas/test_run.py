@@ -141,12 +141,12 @@ def test_a_second_writer_is_refused_while_the_first_one_clears_up(
     remove = shutil.rmtree
     refused: list[str] = []
 
-    def slowly(path: Path, **options: bool) -> None:
+    def slowly(path: Path, ignore_errors: bool = False) -> None:
         if path.name.endswith("-old"):
             with pytest.raises(UserError) as error:
                 made(out, "3" * 64, replace=True)
             refused.append(error.value.message)
-        remove(path, **options)
+        remove(path, ignore_errors)
 
     monkeypatch.setattr(shutil, "rmtree", slowly)
     made(out, TWO, replace=True)
@@ -338,7 +338,7 @@ for number in range(int(sys.argv[2])):
 def race(folder: Path, rounds: int, way: str) -> list[tuple[list[int], str]]:
     """Four writers at once, again and again: 10 won, 11 found it done, 12 was refused; and what the folder holds."""
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-c", RACE, folder, str(rounds), way, root]
+    command = [sys.executable, "-c", RACE, str(folder), str(rounds), way, str(root)]
     said = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": ""})
     lines = [line.split() for line in said.stdout.splitlines()]
     return [([int(one) for one in line[:-1]], line[-1]) for line in lines]

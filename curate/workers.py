@@ -1,0 +1,181 @@
+"""Reading the lines of one large file in several processes at once: the same pieces in the same order as in one.
+
+A worker is a plain child process that speaks over its standard input and output, in messages of a length and that many
+bytes. It ends when its input ends, so that none outlives a command that was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO, TYPE_CHECKING, Any
+
+import orjson
+import polars as pl
+import pyarrow as pa
+import pyarrow.ipc
+
+from curate.files import InputFile, LineBlock
+from schemas.dataset import Reject, to_arrow
+
+if TYPE_CHECKING:
+    from curate.read import Piece, Reading
+
+WORTH_BYTES = 64 << 20
+"""Files smaller than this are read in the command's own process."""
+
+MOST = 8
+"""Most workers there are at once."""
+
+_LENGTH = struct.Struct("<q")
+
+
+class Workers:
+    """Child processes that read blocks of lines of one file."""
+
+    def __init__(self, file: InputFile, reading: Reading, usual: str | None) -> None:
+        self._file = file
+        self._count = min(os.cpu_count() or 1, MOST)
+        self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
+        self._all: list[subprocess.Popen[bytes]] = []
+        told = {
+            "file": [str(file.path.absolute()), file.name, file.source, file.encoding],
+            "reading": asdict(reading),
+            "usual": usual,
+        }
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        for _ in range(self._count):
+            process = subprocess.Popen(
+                [sys.executable, "-c", "from curate.workers import serve; serve()"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment,
+            )
+            self._all.append(process)
+            _send(_pipe(process.stdin), orjson.dumps(told))
+            self._idle.put(process)
+
+    def pieces(self, blocks: Iterator[LineBlock]) -> Iterator[Piece]:
+        """The pieces of the blocks, in order. Their rows have no ids yet."""
+        waiting: deque[Future[list[Piece]]] = deque()
+        with ThreadPoolExecutor(self._count, thread_name_prefix="reader") as pool:
+            try:
+                for block in blocks:
+                    waiting.append(pool.submit(self._ask, block))
+                    if len(waiting) > 2 * self._count:
+                        yield from waiting.popleft().result()
+                while waiting:
+                    yield from waiting.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def close(self) -> None:
+        """End the workers."""
+        for process in self._all:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+    def _ask(self, block: LineBlock) -> list[Piece]:
+        from curate.read import Piece
+
+        process = self._idle.get()
+        head = {
+            "line": block.first_line,
+            "bytes_read": block.bytes_read,
+            "rejects": [asdict(one) for one in block.rejects],
+        }
+        _send(_pipe(process.stdin), orjson.dumps(head))
+        _send(_pipe(process.stdin), block.data)
+        answer = orjson.loads(_receive(_pipe(process.stdout)))
+        pieces = []
+        for one in answer:
+            frame = _frame(_receive(_pipe(process.stdout))) if one["frame"] else None
+            rejects = [Reject(**record) for record in one["rejects"]]
+            pieces.append(Piece(self._file, one["kind"], frame, rejects, Counter(one["formats"]), block.bytes_read))
+        self._idle.put(process)
+        return pieces
+
+
+def serve() -> None:
+    """What a worker does: answer for each block with its pieces, until its input ends."""
+    import gc
+
+    gc.set_threshold(100_000, 50, 100)  # as in the command itself, and for the same reason: see curate.cli.main
+    from curate.read import Reading, file_reader
+
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    told = orjson.loads(_receive(source))
+    path, name, of, encoding = told["file"]
+    file = InputFile(Path(path), name, of, encoding)
+    reader = file_reader(file, Reading(**told["reading"]), told["usual"])
+    while True:
+        try:
+            head = orjson.loads(_receive(source))
+        except EOFError:
+            return
+        rejects = [Reject(**record) for record in head["rejects"]]
+        block = LineBlock(file, _receive(source), head["line"], rejects, head["bytes_read"])
+        pieces = list(reader.line_block(block))
+        answer: list[dict[str, Any]] = [
+            {
+                "kind": piece.kind,
+                "frame": piece.frame is not None,
+                "rejects": [asdict(one) for one in piece.rejects],
+                "formats": piece.formats,
+            }
+            for piece in pieces
+        ]
+        _send(sink, orjson.dumps(answer))
+        for piece in pieces:
+            if piece.frame is not None:
+                _send(sink, _bytes(piece.frame))
+        sink.flush()
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None
+    return pipe
+
+
+def _send(pipe: IO[bytes], data: bytes) -> None:
+    pipe.write(_LENGTH.pack(len(data)))
+    pipe.write(data)
+    pipe.flush()
+
+
+def _receive(pipe: IO[bytes]) -> bytes:
+    """One message. Raises EOFError when the other side is gone."""
+    head = pipe.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        raise EOFError
+    (length,) = _LENGTH.unpack(head)
+    data = pipe.read(length)
+    if len(data) < length:
+        raise EOFError
+    return data
+
+
+def _bytes(frame: pl.DataFrame) -> bytes:
+    sink = pa.BufferOutputStream()
+    table = to_arrow(frame)
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def _frame(data: bytes) -> pl.DataFrame:
+    with pa.ipc.open_stream(data) as reader:
+        frame = pl.from_arrow(reader.read_all())
+    assert isinstance(frame, pl.DataFrame)
+    return frame

@@ -1,0 +1,202 @@
+"""Tests of schemas/excerpt.py."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.excerpt import EXCERPT_CHARS, excerpt, mask, printable
+
+PIECES = st.sampled_from(
+    [
+        "\x1b[31m",
+        "\u202e",
+        "\u200b",
+        "\n",
+        "\r",
+        "\x00",
+        "\x7f",
+        "\x9b",
+        "a@b.co",
+        "13812345678",
+        "<b>",
+        "👩\u200d🚀",
+        "\ud800",
+        "泡茶 ",
+    ]
+)
+TEXTS = st.lists(PIECES | st.text(st.characters(), max_size=9), max_size=40).map("".join)
+
+IDENTIFIERS = {
+    "email": ["a@b.co", "first.last+tag@mail.example.com", "ｆｏｏ＠ｅｘａｍｐｌｅ．ｃｏｍ", "x_y@sub-domain.org.cn"],
+    "phone": [
+        "13812345678",
+        "138 1234 5678",
+        "138-1234-5678",
+        "138.1234.5678",
+        "+8613812345678",
+        "+86 138 1234 5678",
+        "（+86）13812345678",
+        "８６ １３８１２３４５６７８",
+        "１３８１２３４５６７８",
+        "138\u00a01234\u00a05678",
+        "010-12345678",
+        "０１０－１２３４５６７８",
+        "021-6384-8888",
+        "(021)63848888",
+        "+1 415 555 0132",
+        "(415) 555-0132",
+        "415-555-0132",
+    ],
+    "id_number": [
+        "11010519491231002X",
+        "11010519491231002x",
+        "110105 19491231 0021",
+        "１１０１０５１９４９１２３１００２Ｘ",
+    ],
+    "card_number": [
+        "6222021234567890123",
+        "6222 0212 3456 7890 123",
+        "4111-1111-1111-1111",
+        "４１１１　１１１１　１１１１　１１１１",
+    ],
+    "ssn": ["078-05-1120"],
+    "iban": ["DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432"],
+    "secret": [
+        "sk-proj-abcDEF0123456789abcDEF",
+        "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
+        "hf_abcdefghijklmnopqrst",
+        "AKIAIOSFODNN7EXAMPLE",
+        "xoxb-123456789012-abcdefghijkl",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.s5xOXGh9",
+    ],
+}
+
+
+@pytest.mark.parametrize(("kind", "said"), [(kind, one) for kind, some in IDENTIFIERS.items() for one in some])
+@pytest.mark.parametrize("around", ["{}", "您好{}，谢谢", "call {}, or", "({})", "：{}。", "a,{},b", '"{}"'])
+def test_an_identifier_is_masked_wherever_it_stands(kind: str, said: str, around: str) -> None:
+    shown = excerpt(around.format(said))
+
+    assert shown == around.format(f"<{kind}>")
+
+
+def test_a_key_is_masked_to_its_end() -> None:
+    key = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEpAIBAAKCAQEA\n" * 300 + "-----END RSA PRIVATE KEY-----"
+
+    shown = mask(f"Use this:\n{key}\nthanks")
+
+    assert shown == "Use this:\n<secret>-----END RSA PRIVATE KEY-----\nthanks"
+    assert mask("Authorization: Bearer abcdefghijklmnop.qrst-uvwx") == "Authorization: Bearer <secret>"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "task_description_for_the_whole_user_story",
+        "risk-assessment-framework-version-2",
+        "pkg_resources_and_other_modules",
+        "2024-01-15 10:30:00",
+        "版本 1.2.3.4567",
+        "3.14159265358979",
+        "100,000,000,000",
+        "１２：３０，全角标点（不变）",
+        "me@home",
+        "1234567890",
+    ],
+)
+def test_what_is_no_identifier_is_shown_as_it_is(text: str) -> None:
+    assert excerpt(text) == text
+
+
+@given(TEXTS, st.integers(1, 200))
+def test_an_excerpt_is_one_harmless_line_of_at_most_its_length(text: str, chars: int) -> None:
+    shown = excerpt(text, chars)
+
+    assert len(shown) <= chars
+    assert not {unicodedata.category(char) for char in shown} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    shown.encode()
+
+
+@given(st.text(st.characters(categories=["L", "Zs", "Po"]), max_size=EXCERPT_CHARS).map(str.strip))
+def test_a_short_text_with_nothing_to_hide_is_shown_whole(text: str) -> None:
+    assert excerpt(text) == text
+
+
+@pytest.mark.parametrize("before", range(EXCERPT_CHARS - 20, EXCERPT_CHARS))
+def test_a_cut_leaves_no_half_identifier(before: int) -> None:
+    shown = excerpt("茶" * before + "somebody@example.com" + "茶" * 50)
+
+    assert "somebody" not in shown and "@" not in shown
+
+
+@pytest.mark.parametrize("filler", [" ", "Bearer " + "a" * 1500 + " "])
+@pytest.mark.parametrize("short", range(1, 21))
+def test_an_identifier_at_the_end_of_what_is_looked_at_is_not_shown_in_part(filler: str, short: int) -> None:
+    before = (filler * 20_000)[: 20_000 - short]
+
+    shown = excerpt(before.rstrip("a") + "somebody@example.com".rjust(20_000 - len(before.rstrip("a"))) + "x" * 100)
+
+    assert "some" not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<script>alert(1)</script>", "<script>alert(1)</script>"),
+        ("\x1b[31mred\x1b[0m", "\\u001b[31mred\\u001b[0m"),
+        ("abc\u202edef", "abc\\u202edef"),
+        ("zero\u200bwidth\ufeff", "zero\\u200bwidth\\ufeff"),
+        ("one\ntwo\r\nthree\u2028four\tfive", "one⏎two⏎⏎three⏎four five"),
+        ("\x00\x7f\x9b", "\\u0000\\u007f\\u009b"),
+        ("\ud83d", "\\ud83d"),
+        ("", ""),
+        (None, "∅"),
+        (12.5, "12.5"),
+        ({"a": "x@y.zz"}, "{'a': '<email>'}"),
+    ],
+)
+def test_what_could_break_out_is_made_visible(text: object, shown: str) -> None:
+    assert excerpt(text) == shown
+
+
+def test_printable_leaves_words_alone() -> None:
+    assert printable("怎么泡茶？ Tea & “cake” 🍵") == "怎么泡茶？ Tea & “cake” 🍵"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a",
+        "1",
+        "1 ",
+        "1-",
+        "+1",
+        "a.",
+        "a@",
+        "a@a.",
+        "@",
+        "sk-",
+        "-----BEGIN ",
+        "-----BEGIN AAA-----",
+        "Bearer ",
+        "eyJ",
+        "eyJaaaaaaaa.",
+        "AA11 ",
+        "(",
+        "0",
+        "86",
+        "１",
+        "\u200b",
+        "𝟏",
+        "AKIA",
+    ],
+)
+def test_a_long_adversarial_text_is_no_trouble(piece: str) -> None:
+    text = piece * (1_000_000 // len(piece))
+
+    assert len(excerpt(text)) <= EXCERPT_CHARS
+    assert len(mask(text)) < 2 * len(text)
