@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from curate.files import InputFile
 from curate.read import Found, Piece, Reading, file_encoding, find_rows, importer_for, read_files
@@ -15,6 +18,7 @@ from schemas.excerpt import excerpt
 from schemas.formats import FORMATS, plan_for
 
 _EXAMPLES = 5
+_SAMPLE = 20
 
 HINTS = {
     "bad_json": "mend the line, or write the file again with a JSON library; nothing else on other lines is affected",
@@ -43,6 +47,12 @@ HINTS = {
     "unknown_file": "these files hold no rows that are read",
 }
 """What to do about each reason for which input is rejected."""
+
+_SPEAKER = frozenset({"role", "sender", "from", "speaker", "author", "发送者", "角色", "说话人"})
+_SPOKEN = frozenset({"content", "text", "message", "msg", "body", "value", "内容", "消息", "文本"})
+_ASKS = ("question", "query", "prompt", "instruct", "ask", "request", "input", "title", "subject", "问", "题", "指令")
+_ANSWERS = ("answer", "respon", "reply", "output", "complet", "solution", "target", "body", "答", "回", "输出", "解")
+_LONG_CHARS = 80
 
 
 def check_paths(paths: Sequence[Path], reading: Reading) -> dict[str, Any]:
@@ -81,9 +91,11 @@ class _Report:
             self.refused[name] += 1
             problem = self.problems.setdefault(
                 (reject.reason, name),
-                {"count": 0, "line": reject.line, "message": excerpt(reject.detail), "examples": []},
+                {"count": 0, "line": reject.line, "message": excerpt(reject.detail), "examples": [], "rows": []},
             )
             problem["count"] += 1
+            if reject.reason == "unknown_format" and len(problem["rows"]) < _SAMPLE:
+                problem["rows"].append(orjson.loads(reject.held))
             if len(problem["examples"]) < _EXAMPLES:
                 example = {
                     "file": name,
@@ -102,7 +114,7 @@ class _Report:
                 "line": problem["line"],
                 "count": problem["count"],
                 "message": problem["message"],
-                "hint": HINTS.get(reason, "see the examples"),
+                "hint": columns_hint(problem["rows"], file) or HINTS.get(reason, "see the examples"),
                 "examples": problem["examples"],
             }
             for (reason, file), problem in sorted(self.problems.items(), key=lambda item: (-item[1]["count"], item[0]))
@@ -129,6 +141,25 @@ class _Report:
             "rows": self.usable[file.name] + self.refused[file.name],
             "usable": self.usable[file.name],
         }
+
+
+def columns_hint(rows: Sequence[Mapping[str, Any]], file: str) -> str | None:
+    """What to do about rows whose columns no format has, where their names or contents tell; None where they do not."""
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    plain = {name.strip().lower() for name in names}
+    if plain & _SPEAKER and plain & _SPOKEN:
+        return f"each row is one message of a chat: `curate collect chats {shlex.quote(file)} --out DIR` joins them"
+    chars = {name: [len(row[name]) for row in rows if isinstance(row.get(name), str)] for name in names}
+    texts = {name: sum(found) / len(found) for name, found in chars.items() if found}
+    asks = next((name for name in texts if any(word in name.lower() for word in _ASKS)), None)
+    answers = next((name for name in texts if name != asks and any(word in name.lower() for word in _ANSWERS)), None)
+    if asks and answers:
+        mapped = f"--map instruction={shlex.quote(asks)} --map output={shlex.quote(answers)}"
+        return f"if {asks!r} asks and {answers!r} answers: {mapped}"
+    longest = max(texts, key=lambda name: texts[name], default=None)
+    if longest is not None and texts[longest] >= _LONG_CHARS:
+        return f"if {longest!r} is plain text to train on: --map text={shlex.quote(longest)}"
+    return None
 
 
 def _why(file: InputFile, name: str | None, reading: Reading) -> str:

@@ -236,7 +236,7 @@ def check(
     encoding: Annotated[str | None, typer.Option("--encoding", help="Encoding of text files.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The format doctor: each file's format and why, usable rows, every problem with examples. Status 1 if rows are lost."""
+    """The format doctor: each file's format and why, usable rows, every problem. Status 1 if rows would be lost."""
     from curate.check import check_paths
     from curate.pages import check_page
     from curate.read import Reading
@@ -447,8 +447,8 @@ def export(
 
 def main() -> None:
     """Entry point of the `curate` command."""
-    # Reading makes millions of small objects and no cycles: with the usual thresholds the cyclic collector costs a fifth
-    # of the time.
+    # Reading makes millions of small objects and no cycles: with the usual thresholds, looking for cycles costs a
+    # fifth of the time.
     gc.set_threshold(100_000, 50, 100)
     console.guarded(lambda: app(prog_name="curate"))
 

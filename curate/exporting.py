@@ -216,7 +216,7 @@ def _opened(part: Path, packing: str) -> Iterator[BinaryIO]:
             with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
                 yield cast(BinaryIO, packed)
         elif packing == ".zst":
-            with zstandard.ZstdCompressor().stream_writer(file, closefd=False) as packed:
+            with zstandard.ZstdCompressor(write_checksum=True).stream_writer(file, closefd=False) as packed:
                 yield cast(BinaryIO, packed)
         else:
             yield file

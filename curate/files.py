@@ -302,11 +302,11 @@ def _guess(sample: bytes) -> str:
     # In UTF-16 a twentieth of all bytes are zero as soon as there is any punctuation, and nearly all on one side.
     if (even + odd) * 20 > len(begin) and max(even, odd) > 4 * min(even, odd):
         return "utf-16-be" if even > odd else "utf-16-le"
-    lines = [line for line in sample.split(b"\n")[:-1] or [sample] if not line.isascii()]
-    good = sum(_decodes(line, "utf-8") for line in lines)
-    if not lines or good * 2 >= len(lines) or _decodes(sample[: sample.rfind(b"\n") + 1] or sample[:-4], "utf-8"):
-        return "utf-8"
     cut = sample[: sample.rfind(b"\n") + 1] or sample
+    decoded = codecs.getincrementaldecoder("utf-8")("replace").decode(cut)
+    bad = decoded.count("\ufffd")
+    if bad * 2 <= sum(not char.isascii() for char in decoded):
+        return "utf-8"  # with some bad bytes in it; of what other encodings write, few characters are good UTF-8
     if any(_decodes(cut[: len(cut) - less], "gb18030") for less in range(4)) and _looks_chinese(cut):
         return "gb18030"
     import charset_normalizer
@@ -419,7 +419,7 @@ def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> Rejected:
     said = str(error)
     if not _decodes(raw, "utf-8"):
         return Rejected("invalid_utf8", "bytes that are not valid text; name the file's encoding with --encoding")
-    if "ecursion" in said:
+    if "depth limit" in said:
         return Rejected("too_deep", TOO_DEEP)
     if "surrogate" in said:
         return Rejected("invalid_unicode", "half a surrogate pair, which is no character")

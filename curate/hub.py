@@ -29,7 +29,7 @@ def fetched(path: Path) -> Path:
         import datasets
     except ImportError:
         raise UserError(
-            f"{path} does not exist; if it is a dataset of the Hugging Face hub, the library that fetches it is missing",
+            f"{path} does not exist; if it is a dataset of the hub, the library that fetches it is missing",
             hint="pip install 'assay[hub]'",
         ) from None
     cache = Path.home() / ".cache" / "assay" / "hub" / name.replace("/", "--")
@@ -45,7 +45,7 @@ def fetched(path: Path) -> Path:
             said_first = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
             raise UserError(
                 f"{path} is neither a file here nor could it be fetched from the hub: {said_first}",
-                hint="check the name and the connection (HF_ENDPOINT names a mirror), or download the files and name their folder",
+                hint="check the name (HF_ENDPOINT names a mirror), or download the files and name their folder",
             ) from None
         (folder / "fetched").touch()
     return folder
@@ -60,5 +60,5 @@ def _reachable(path: Path) -> None:
     except OSError:
         raise UserError(
             f"{path} does not exist here, and the hub at {host} cannot be reached",
-            hint="check the path, or the connection (HF_ENDPOINT names a mirror); downloaded files are read by their path",
+            hint="check the path or the connection (HF_ENDPOINT names a mirror), or name downloaded files",
         ) from None

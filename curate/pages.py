@@ -199,7 +199,8 @@ def plan_page(planned: dict[str, Any]) -> None:
     """What a run would do."""
     say()
     say(
-        f"{planned['recipe']['name']}: {planned['rows_in']:,} {planned['kind']} rows → {planned['dataset']} ({planned['state']})",
+        f"{planned['recipe']['name']}: {planned['rows_in']:,} {planned['kind']} rows → "
+        f"{planned['dataset']} ({planned['state']})",
         style="bold",
     )
     for one in planned["inputs"]:
@@ -377,7 +378,8 @@ def diff_page(found: dict[str, Any]) -> None:
         return
     rows = found["rows"]
     say(
-        f"{rows['added']:,} added, {rows['removed']:,} removed, {rows['changed']:,} changed, {rows['unchanged']:,} the same"
+        f"{rows['added']:,} added, {rows['removed']:,} removed, {rows['changed']:,} changed, "
+        f"{rows['unchanged']:,} the same"
     )
     if found["columns_changed"]:
         say(

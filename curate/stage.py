@@ -141,6 +141,6 @@ class Compare(Stage):
     def choose(self, summaries: pl.DataFrame, fetch: Fetch) -> pl.DataFrame:
         """Rows to drop: a frame of `ordinal` (Int64), `reason` (String) and `because` (String).
 
-        `summaries` has `ordinal` (Int64, ascending: the order of the rows), `id` (String) and the summary's columns, for
-        every row. The answer must not depend on how rows were split into shards.
+        `summaries` has `ordinal` (Int64, ascending: the order of the rows), `id` (String) and the summary's columns,
+        for every row. The answer must not depend on how rows were split into shards.
         """

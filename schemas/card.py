@@ -71,14 +71,35 @@ def card(manifest: Manifest, languages: list[str]) -> str:
         lines.append("")
     lines += [
         'Read it with `datasets.load_dataset(path)`, `polars.read_parquet(f"{path}/data")` or DuckDB.',
-        "`manifest.json` holds every count, hash and setting; `dropped/` and `rejected.jsonl` hold what was left out and why.",
+        "`manifest.json` holds every count, hash and setting;",
+        "`dropped/` and `rejected.jsonl` hold what was left out and why.",
         "",
     ]
     return "\n".join(lines)
 
 
 _HUB_LICENCES = frozenset(
-    ["apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "odc-by", "odbl", "openrail", "bsd-3-clause", "bsd-2-clause", "gpl-3.0", "lgpl-3.0", "agpl-3.0", "mpl-2.0", "unlicense", "pddl"]
+    [
+        "apache-2.0",
+        "mit",
+        "cc0-1.0",
+        "cc-by-4.0",
+        "cc-by-sa-4.0",
+        "cc-by-nc-4.0",
+        "cc-by-nc-sa-4.0",
+        "cc-by-nd-4.0",
+        "odc-by",
+        "odbl",
+        "openrail",
+        "bsd-3-clause",
+        "bsd-2-clause",
+        "gpl-3.0",
+        "lgpl-3.0",
+        "agpl-3.0",
+        "mpl-2.0",
+        "unlicense",
+        "pddl",
+    ]
 )
 
 

@@ -39,7 +39,7 @@ class DatasetError(UserError):
     """A folder is not a whole dataset, or not the one that was expected."""
 
 
-class UserErrors(UserError):
+class UserErrors(UserError):  # noqa: N818 - several errors
     """Several mistakes found in one go."""
 
     def __init__(self, errors: Sequence[UserError]) -> None:

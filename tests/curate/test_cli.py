@@ -201,7 +201,8 @@ def test_strict_ends_with_1_on_findings(rows: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_a_row_holds_reaches_the_terminal_raw(tmp_path: Path) -> None:
-    evil = {"instruction": "mail me at jane.doe@example.com", "output": "\x1b[31mred\x1b[0m <b>x</b> 13800138000 \u202e"}
+    said = "\x1b[31mred\x1b[0m <b>x</b> 13800138000 \u202e"
+    evil = {"instruction": "mail me at jane.doe@example.com", "output": said}
     rows = write_rows(tmp_path / "rows.jsonl", [evil])
     curate_json("import", rows, "--out", tmp_path / "out")
 

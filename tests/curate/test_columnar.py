@@ -81,8 +81,8 @@ texts = st.text(max_size=10) | st.sampled_from(
         "NaN",
     ]
 )
-odd_values = texts | st.none() | st.booleans() | st.integers() | st.floats() | st.lists(texts, max_size=2)
-odd_values = odd_values | st.dictionaries(texts, texts, max_size=2)
+plain_values: st.SearchStrategy[Any] = texts | st.none() | st.booleans() | st.integers() | st.floats()
+odd_values = plain_values | st.lists(texts, max_size=2) | st.dictionaries(texts, texts, max_size=2)
 
 
 def turns(speaker: str, said: str) -> st.SearchStrategy[list[Any]]:
@@ -103,6 +103,7 @@ SHAPES: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "_import": texts,
     },
     "alpaca_label": {"question": texts, "answer": texts, "system": st.just(""), "label": texts | st.just("true")},
+    "alpaca_backslash": {"instruction": texts, "output": texts, "odd\\": texts, 'odd"': texts},
     "prompt_completion": {"prompt": texts, "completion": texts, "note": texts},
     "prompt_completion_label": {
         "prompt": texts,
@@ -157,7 +158,7 @@ def lines_of(draw: st.DrawFn, shape: dict[str, st.SearchStrategy[Any]]) -> bytes
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data(), task=st.none() | st.just("t"))
 def test_by_columns_and_line_by_line_give_the_same(shape: str, data: st.DataObject, task: str | None) -> None:
     file = data.draw(lines_of(SHAPES[shape]))
@@ -195,9 +196,9 @@ def test_plain_rows_are_read_by_columns(name: str, separators: tuple[str, str], 
 ODD: dict[str, str] = {
     "a key that occurs twice": '{"instruction": "q", "input": "", "output": "a", "output": "b"}',
     "a key that occurs twice, once escaped": '{"instruction": "q", "input": "", "output": "a", "\\u006futput": "b"}',
-    "a key that occurs twice beside a text like a key": '{"instruction": "\\":", "input": "", "output": "a", "output": ""}',
+    "a key that occurs twice beside a text like one": '{"instruction": "\\":", "input": "", "input": "", "output": ""}',
     "two objects on one line": '{"instruction": "q", "input": "", "output": "a"} {"instruction": "q", "output": "a"}',
-    "two objects on one line with a comma": '{"instruction":"q","input":"","output":"a"},{"instruction":"","output":""}',
+    "two objects on one line with a comma": '{"instruction":"","input":"","output":""},{"instruction":"","output":""}',
     "an object across lines": '{"instruction": "q",\n"input": "", "output": "a"}',
     "a missing field": '{"instruction": "q", "output": "a"}',
     "a null": '{"instruction": "q", "input": "", "output": null}',

@@ -1,4 +1,4 @@
-"""Every type of file, packing and encoding gives its rows, each with its line; what is broken is refused with a reason."""
+"""Every type of file, packing and encoding gives its rows, each with its line; what is broken is refused."""
 
 from __future__ import annotations
 
@@ -129,19 +129,26 @@ TYPES: dict[str, tuple[str, bytes, list[int]]] = {
     "a JSON array on one line": ("a.json", array(ROWS), [1, 1, 1]),
     "a JSON array, an object a line": ("a.json", array(ROWS).replace(b"}, ", b"},\n"), [1, 2, 3]),
     "a JSON array, pretty printed": ("a.json", array(ROWS, indent=2), pretty_lines(ROWS, 2)),
-    "an object that holds the rows": ("a.json", b'{"version": "1.0", "data":\n' + array(ROWS, indent=2) + b"}", pretty_lines(ROWS, 3)),
+    "an object that holds the rows": (
+        "a.json",
+        b'{"version": "1.0", "data":\n' + array(ROWS, indent=2) + b"}",
+        pretty_lines(ROWS, 3),
+    ),
     "an object that holds the rows on one line": ("a.json", b'{"data": ' + array(ROWS) + b', "n": [1, 2]}', [1, 1, 1]),
     "an object with a list for each split": (
         "a.json",
         b'{\n"train": ' + array(ROWS[:1]) + b',\n"size": 3,\n"test": ' + array(ROWS[1:]) + b"\n}\n",
         [2, 4, 4],
     ),
-    "objects one after another": ("a.json", b"\n".join(json.dumps(row, indent=2).encode() for row in ROWS), pretty_lines(ROWS, 1)),
+    "objects one after another": (
+        "a.json",
+        b"\n".join(json.dumps(row, indent=2).encode() for row in ROWS),
+        pretty_lines(ROWS, 1),
+    ),
     "CSV": ("a.csv", as_csv(ROWS), [2, 3, 5]),
     "CSV with semicolons": ("a.csv", as_csv(ROWS, ";"), [2, 3, 5]),
     "CSV with tabs": ("a.csv", as_csv(ROWS, "\t"), [2, 3, 5]),
     "CSV after blank lines": ("a.csv", b"\n\n" + as_csv(ROWS), [4, 5, 7]),
-    "CSV with empty columns": ("a.csv", as_csv(ROWS).replace(b"output\r\n", b"output,,\r\n").replace(b'""\r\n', b'"",,\r\n').replace(b'\xf0\x9f\x98\x80\r\n', b'\xf0\x9f\x98\x80,,\r\n').replace(b'line"\r\n', b'line",,\r\n').replace(b'""Venus"""\r\n', b'""Venus""",,\r\n'), [2, 3, 5]),
     "TSV": ("a.tsv", as_csv(ROWS, "\t"), [2, 3, 5]),
     "Parquet": ("a.parquet", as_parquet(ROWS), [1, 2, 3]),
     "an Arrow file": ("a.arrow", as_arrow(ROWS, pa.ipc.new_file), [1, 2, 3]),
@@ -152,7 +159,7 @@ TYPES: dict[str, tuple[str, bytes, list[int]]] = {
 PACKINGS: dict[str, Callable[[bytes], bytes]] = {
     "": lambda data: data,
     ".gz": gzip.compress,
-    ".zst": zstandard.ZstdCompressor().compress,
+    ".zst": zstandard.ZstdCompressor(write_checksum=True).compress,
 }
 
 
@@ -243,9 +250,7 @@ def test_times_and_other_types_of_parquet_stay_beside_the_row(tmp_path: Path) ->
         {
             "instruction": ["q"],
             "output": ["a"],
-            "at": pa.array([253402300800_000_000_001], pa.timestamp("ns"))
-            if False
-            else pa.array([1_000_000_001], pa.timestamp("ns")),
+            "at": pa.array([1_000_000_001], pa.timestamp("ns")),
             "year": pa.array([400_000_000_000], pa.timestamp("s")),
             "took": pa.array([5], pa.duration("ns")),
             "map": pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())),
@@ -258,6 +263,15 @@ def test_times_and_other_types_of_parquet_stay_beside_the_row(tmp_path: Path) ->
 
     assert not rejects
     assert set(json.loads(rows[0]["extra"])) == {"at", "year", "took", "map", "raw"}
+
+
+def test_columns_without_a_name_may_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("instruction,,output,\nq,,a,\nq,b,a,\n")
+
+    rows, rejects = read(tmp_path / "a.csv")
+
+    assert lines_of(rows) == [2]
+    assert [(one.line, one.reason) for one in rejects] == [(3, "wrong_field_count")]
 
 
 def test_a_column_named_twice_is_refused_where_both_say_something(tmp_path: Path) -> None:
@@ -442,11 +456,12 @@ def test_an_arrow_stream_that_was_cut_off_gives_its_whole_batches(tmp_path: Path
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
 def test_an_array_that_was_cut_off_gives_its_beginning(tmp_path: Path, indent: int | None, share: float) -> None:
     data = array(MANY, indent)
-    (tmp_path / "a.json").write_bytes(data[: int(len(data) * share)])
+    begin = data[: int(len(data) * share)]
+    (tmp_path / "a.json").write_bytes(begin)
 
     rows, rejects = read(tmp_path / "a.json")
 
-    assert abs(len(rows) - 3000 * share) < 30
+    assert len(rows) == begin.count(b"}")
     assert asked(rows) == expected(MANY[: len(rows)])
     assert [one.reason for one in rejects] == ["truncated_file"]
 
@@ -494,7 +509,8 @@ def test_a_bomb_is_given_up_early(tmp_path: Path, file: str, packing: str) -> No
     rows, rejects = read(path)
 
     assert not rows
-    assert "compression_bomb" in {one.reason for one in rejects}
+    assert {one.reason for one in rejects} <= {"compression_bomb", "too_large"}
+    assert rejects
 
 
 def test_a_bomb_inside_a_workbook_is_not_opened(tmp_path: Path) -> None:
