@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,7 @@ _SPEAKER = frozenset({"role", "sender", "from", "speaker", "author", "发送者"
 _SPOKEN = frozenset({"content", "text", "message", "msg", "body", "value", "内容", "消息", "文本"})
 _ASKS = ("question", "query", "prompt", "instruct", "ask", "request", "input", "title", "subject", "问", "题", "指令")
 _ANSWERS = ("answer", "respon", "reply", "output", "complet", "solution", "target", "body", "答", "回", "输出", "解")
+_TEXT = ("text", "content", "body", "document", "正文", "文本", "内容")
 _LONG_CHARS = 80
 
 
@@ -95,7 +97,7 @@ class _Report:
             )
             problem["count"] += 1
             if reject.reason == "unknown_format" and len(problem["rows"]) < _SAMPLE:
-                problem["rows"].append(orjson.loads(reject.held))
+                problem["rows"].append(_row_of(reject.held))
             if len(problem["examples"]) < _EXAMPLES:
                 example = {
                     "file": name,
@@ -143,23 +145,37 @@ class _Report:
         }
 
 
+def _quoted(name: str) -> str:
+    """A name as it is written on a command line."""
+    return name if re.fullmatch(r"[\w.,:/+-]+", name) else shlex.quote(name)
+
+
+def _row_of(held: str) -> dict[str, Any]:
+    try:
+        row = orjson.loads(held)
+    except orjson.JSONDecodeError:
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
 def columns_hint(rows: Sequence[Mapping[str, Any]], file: str) -> str | None:
     """What to do about rows whose columns no format has, where their names or contents tell; None where they do not."""
     names = list(dict.fromkeys(key for row in rows for key in row))
     plain = {name.strip().lower() for name in names}
     if plain & _SPEAKER and plain & _SPOKEN:
-        return f"each row is one message of a chat: `curate collect chats {shlex.quote(file)} --out DIR` joins them"
+        return f"each row is one message of a chat: `curate collect chats {_quoted(file)} --out DIR` joins them"
     chars = {name: [len(row[name]) for row in rows if isinstance(row.get(name), str)] for name in names}
     texts = {name: sum(found) / len(found) for name, found in chars.items() if found}
     asks = next((name for name in texts if any(word in name.lower() for word in _ASKS)), None)
     answers = next((name for name in texts if name != asks and any(word in name.lower() for word in _ANSWERS)), None)
     if asks and answers:
-        mapped = f"--map instruction={shlex.quote(asks)} --map output={shlex.quote(answers)}"
+        mapped = f"--map instruction={_quoted(asks)} --map output={_quoted(answers)}"
         return f"if {asks!r} asks and {answers!r} answers: {mapped}"
-    longest = max(texts, key=lambda name: texts[name], default=None)
-    if longest is not None and texts[longest] >= _LONG_CHARS:
-        return f"if {longest!r} is plain text to train on: --map text={shlex.quote(longest)}"
-    return None
+    long = [name for name in texts if texts[name] >= _LONG_CHARS]
+    if not long:
+        return None
+    likely = max(long, key=lambda name: (any(word in name.lower() for word in _TEXT), texts[name]))
+    return f"if {likely!r} is plain text to train on: --map text={_quoted(likely)}"
 
 
 def _why(file: InputFile, name: str | None, reading: Reading) -> str:

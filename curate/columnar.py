@@ -49,8 +49,9 @@ class Layout:
         """The layout of rows like this one, or None if they are not plain."""
         name = plan.format.name
         known = FLAT.get(name) or LISTS.get(name, ())[:1]
+        names = {name for field, aliases in plan.format.fields.items() for name in (field, *aliases)}
         plain = all(field in known for field, _ in plan.places) and not any(
-            key == NOTES or looks_inside(key) for key in plan.rest
+            key == NOTES or looks_inside(key) or key.strip().lower() in names for key in plan.rest
         )
         return Layout(plan, tuple(row), tuple(map(type, row.values()))) if plain else None
 

@@ -170,7 +170,7 @@ def _check_cells(written: Mapping[str, Any], ending: str) -> None:
     if not any(cell.strip() for cell in cells.values()):
         raise Rejected("not_expressible", f"all its cells are blank, which {ending} files have between rows")
     for name, cell in cells.items():
-        if isinstance(written[name], str) and cell_value(name, cell) != cell:
+        if name != "tools" and isinstance(written[name], str) and cell_value(name, cell) != cell:
             raise Rejected("not_expressible", f"the text of {name} would be read as JSON")
         if ending == ".xlsx" and len(escaped(cell)) > _XLSX_CELL_CHARS:
             raise Rejected("not_expressible", f"{name} is longer than the {_XLSX_CELL_CHARS:,} characters of a cell")
@@ -283,6 +283,9 @@ def _parquet(part: Path, packing: str, rows: Rows, job: _Export) -> None:
     with tempfile.TemporaryFile("w+b") as spool:
         try:
             for batch in _batched(again, _PARQUET_ROWS):
+                batch = [
+                    {name: row.get(name) for name in columns} for row in batch
+                ]  # Arrow looks at the first row only
                 table = pa.Table.from_pylist(batch)
                 schema = pa.unify_schemas([schema, table.schema], promote_options="permissive")
                 for row in batch:

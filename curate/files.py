@@ -437,7 +437,9 @@ def too_large(what: str) -> Rejected:
 
 def reject(file: InputFile, line: int | None, why: Rejected, held: bytes | str = b"") -> Reject:
     """The record of something in a file that was rejected."""
-    return Reject(file.name, line, why.reason, why.detail, held if isinstance(held, str) else held_text(held))
+    # Text of a file that is not quite UTF-8 has lone surrogates in it, which no JSON can hold.
+    raw = held.encode("utf-8", "backslashreplace") if isinstance(held, str) else held
+    return Reject(file.name, line, why.reason, why.detail, held_text(raw))
 
 
 def ending_block(file: InputFile, stream: Stream, line: int | None) -> Block | None:

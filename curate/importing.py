@@ -31,6 +31,10 @@ VERSION = 1
 """Raised whenever the same files and settings give other rows than before."""
 
 _COLLECTED_ROWS = 4096
+_REJECTED_FIX = {
+    "import": "`curate check` says what to do about each kind",
+    "collect": "what a collector leaves out is a setting: `curate collectors`",
+}
 _LIBRARIES = ("assay", "polars", "pyarrow", "orjson")
 
 
@@ -266,10 +270,10 @@ class _Job:
             findings.append(
                 finding(
                     "rejected",
-                    "high" if sum(refused.values()) * 20 > writer.data.rows else "medium",
+                    "low" if self.command == "collect" else "high" if _many(refused, writer.data.rows) else "medium",
                     sum(refused.values()),
                     f"{example['file']}:{example['line']} {worst}: {example['detail']}",
-                    f"{number} for {worst}; `curate check` says what to do about each kind",
+                    f"{number:,} for {worst}; {_REJECTED_FIX[self.command]}",
                 )
             )
         mixed = [name for name, formats in reading.formats.items() if sum(1 for n in formats.values() if n) > 1]
@@ -316,6 +320,10 @@ class _Tally:
             self.rows[piece.file.name, piece.kind] += piece.frame.height
             self.total += piece.frame.height
         self.formats.setdefault(piece.file.name, Counter()).update(piece.formats)
+
+
+def _many(refused: Counter[str], rows: int) -> bool:
+    return sum(refused.values()) * 20 > rows
 
 
 def finding(kind: str, severity: str, count: int, example: str, fix: str) -> dict[str, Any]:

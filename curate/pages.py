@@ -138,8 +138,8 @@ def profile_page(profile: dict[str, Any], report: Path | None) -> None:
         numbers=(1, 2),
     )
     if profile["personal_data"]:
-        listed = ", ".join(f"{name} {number:,}" for name, number in profile["personal_data"].items())
-        say(f"Identifiers seen at a quick look (no scan; rows): {listed}")
+        seen = ", ".join(f"{name} {number:,}" for name, number in profile["personal_data"].items())
+        say(f"Identifiers seen at a quick look (no scan; rows): {seen}")
     for title, key in (
         ("Most repeated instructions", "instructions"),
         ("Most repeated openings of answers", "openings"),

@@ -81,7 +81,7 @@ def recipe_schema() -> dict[str, Any]:
         }
     ]
     for one in describe_stages():
-        schema = find(STAGES, one["name"], Stage).model_json_schema()  # type: ignore[type-abstract]
+        schema = find(STAGES, one["name"], Stage).model_json_schema()
         schema["description"] = one["description"]
         schema["properties"] = {
             "use": {"const": one["name"]},

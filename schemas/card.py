@@ -165,13 +165,23 @@ def croissant(manifest: Manifest) -> str:
         }
         for shard in manifest.shards
     ]
+    files.append(
+        {
+            "@type": "cr:FileSet",
+            "@id": "shards",
+            "name": "shards",
+            "description": "every file of rows",
+            "encodingFormat": "application/x-parquet",
+            "includes": "data/*.parquet",
+        }
+    )
     fields = [
         {
             "@type": "cr:Field",
             "@id": f"rows/{name}",
             "name": name,
             "dataType": types[type(dtype)],
-            "source": {"fileObject": {"@id": manifest.shards[0].path}, "extract": {"column": name}},
+            "source": {"fileSet": {"@id": "shards"}, "extract": {"column": name}},
         }
         for name, dtype in columns(manifest.kind).items()
         if type(dtype) in types

@@ -286,7 +286,7 @@ class Dataset:
 
     def matching(self, wanted: pl.Expr) -> Iterator[pl.DataFrame]:
         """The rows for which `wanted` is true, in order. Columns that it does not need are read only where it is."""
-        needed = wanted.meta.root_names()
+        needed = sorted(set(wanted.meta.root_names()))
         for read in self._groups():
             hits = read(needed).select(wanted).to_series().arg_true()
             if len(hits):

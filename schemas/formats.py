@@ -846,6 +846,7 @@ class RejectedResponse(Format):
     fields: ClassVar = {
         "messages": ("conversations",),
         "rejected_response": ("rejected_messages",),
+        "rejected_messages": (),
         "system": (),
         **_PAIR_FIELDS,
     }
@@ -856,7 +857,10 @@ class RejectedResponse(Format):
 
     def read(self, values: Values, notes: dict[str, Any]) -> Content:
         messages = _with_system(read_messages(values.get("messages"), "messages", notes), values, notes)
-        rejected = _turns(values.get("rejected_response"), "rejected_response", "assistant", notes)
+        name = "rejected_response"
+        if blank(values.get(name)) and not blank(values.get("rejected_messages")):
+            name = "rejected_messages"
+        rejected = _turns(values.get(name), name, "assistant", notes)
         if messages[-1]["role"] != "assistant":
             raise Rejected("missing_field", "messages does not end in an assistant turn, which is the chosen answer")
         at = len(messages) - 1
@@ -1135,35 +1139,46 @@ class Read:
 
 
 def places(form: Format, row: Mapping[str, Any]) -> dict[str, str]:
-    """For each field of the format that the row has: the name of the column it stands in."""
+    """For each field of the format that the row has: the name of the column it stands in; of several, one not null."""
     lower = {key.strip().lower(): key for key in reversed(list(row)) if isinstance(key, str)}
     found: dict[str, str] = {}
+    used: set[str] = set()
     for name, aliases in form.fields.items():
-        key = next(
-            (lower[alias] for alias in (name, *aliases) if alias in lower and lower[alias] not in found.values()), None
-        )
-        if key is not None:
-            found[name] = key
+        keys = [lower[alias] for alias in (name, *aliases) if alias in lower and lower[alias] not in used]
+        if keys:
+            found[name] = next((key for key in keys if row[key] is not None), keys[0])
+            used.add(found[name])
     return found
 
 
 def plan_for(row: Mapping[str, Any], form: Format | None = None) -> Plan | None:
-    """The plan for rows like this one, in `form` or the first format it fits; None when it fits none."""
+    """The plan for rows like this one, in `form` or the first format it fits; None when it fits none.
+
+    A column that is null is as good as none, as files of columns have it where rows of several formats share one file;
+    only if no format is left then, a null is taken for a value that is missing.
+    """
+    if form is not None:
+        return _plan(row, form, places(form, row))
     message = any(isinstance(key, str) and key.strip().lower() in _SPEAKERS for key in row)
-    for one in [form] if form else FORMATS.values():
-        if form is None and one.name == "text" and message:
+    missing: Plan | None = None
+    for one in FORMATS.values():
+        if one.name == "text" and message:
             continue  # one message of a chat log, which is no text of its own
         found = places(one, row)
-        if form is None:
-            if any(name not in found for name in one.required):
-                continue
-            if not one.fits({name: row.get(key) for name, key in found.items()}):
-                continue
-        used = set(found.values())
-        own = tuple((name, name) for name in OWN_KEYS if name in row and name not in used)
-        rest = tuple(key for key in row if key not in used and key not in OWN_KEYS)
-        return Plan(one, tuple(found.items()), own, rest)
-    return None
+        if any(name not in found for name in one.required):
+            continue
+        if one.fits({name: row.get(key) for name, key in found.items()}):
+            if all(row[found[name]] is not None for name in one.required):
+                return _plan(row, one, found)
+            missing = missing or _plan(row, one, found)
+    return missing
+
+
+def _plan(row: Mapping[str, Any], form: Format, found: Mapping[str, str]) -> Plan:
+    used = set(found.values())
+    own = tuple((name, name) for name in OWN_KEYS if name in row and name not in used)
+    rest = tuple(key for key in row if key not in used and key not in OWN_KEYS)
+    return Plan(form, tuple(found.items()), own, rest)
 
 
 def read_row(row: Mapping[str, Any], plan: Plan) -> Read:

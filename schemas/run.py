@@ -229,8 +229,9 @@ def _check_target(out: Path, fingerprint: str, replace: bool) -> None:
         )
     foreign = _foreign(out)
     if foreign:
+        more = f" and {len(foreign) - 1} more" if foreign[1:] else ""
         raise UserError(
-            f"{out} cannot be replaced: it holds {len(foreign)} files that no run wrote, for example {foreign[0]}",
+            f"{out} cannot be replaced: it holds files that no run wrote: {foreign[0]}{more}",
             hint="move them elsewhere first, or choose another --out",
         )
 

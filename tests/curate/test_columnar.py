@@ -102,6 +102,7 @@ SHAPES: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "ok": st.booleans(),
         "_import": texts,
     },
+    "alpaca_twice": {"question": texts, "input": texts | st.none(), "context": texts | st.none(), "answer": texts},
     "alpaca_label": {"question": texts, "answer": texts, "system": st.just(""), "label": texts | st.just("true")},
     "alpaca_backslash": {"instruction": texts, "output": texts, "odd\\": texts, 'odd"': texts},
     "prompt_completion": {"prompt": texts, "completion": texts, "note": texts},

@@ -197,9 +197,8 @@ def test_a_setting_of_the_command_line_that_is_wrong_is_a_sentence(
 
 
 def test_a_setting_of_the_command_line_wins_and_is_typed(tmp_path: Path, raw: Dataset) -> None:
-    (tmp_path / "my.own.py").write_text(
-        "from curate.stage import Filter\nclass Mine(Filter):\n  'Mine.'\n  most: int = 1\n  def reasons(self): return {}\n"
-    )
+    mine = "class Mine(Filter):\n  'Mine.'\n  most: int = 1\n  def reasons(self): return {}\n"
+    (tmp_path / "my.own.py").write_text(f"from curate.stage import Filter\n{mine}")
     path = recipe(
         tmp_path, f"stages: [{{use: length, min_chars: 5}}, {{use: exact_duplicates}}, {{use: {tmp_path}/my.own.py}}]"
     )

@@ -142,7 +142,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     )
 )
 def test_what_is_written_is_what_is_read(value: Any) -> None:
-    document = Document(yaml.safe_dump(value, allow_unicode=True), "x.yaml")
+    document = Document(yaml.safe_dump(value), "x.yaml")
 
     assert document.value == value
     assert document.errors == []
