@@ -15,6 +15,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
+from curate.arrays import array, lists, same
 from curate.files import MAX_ROW_BYTES, InputFile, LineBlock
 from schemas.formats import NOTES, Plan, looks_inside
 from schemas.rows import columns, content_columns, content_digest
@@ -59,7 +60,7 @@ class Layout:
         self, block: LineBlock, file: InputFile, task: str | None, repeats: Repeats | None
     ) -> pl.DataFrame | None:
         """The block's rows as a frame of canonical columns, or None if one of them is not plain."""
-        from curate.read import column_array, frame_of
+        from curate.read import frame_of
 
         rows = self._parsed(block)
         if rows is None:
@@ -79,9 +80,7 @@ class Layout:
         if not _no_key_twice(block.data, len(self.keys) * len(rows) + nested):
             return None
         kind, types = self.plan.format.kind, columns(self.plan.format.kind)
-        empty = {
-            name: column_array([None] * len(rows), types[name]) for name in content_columns(kind) if name != "messages"
-        }
+        empty = {name: same(None, types[name], len(rows)) for name in content_columns(kind) if name != "messages"}
         return frame_of(
             kind,
             file,
@@ -203,16 +202,11 @@ def _extras(rest: dict[str, list[Any]], notes: list[Any] | None, count: int) -> 
 
 def _messages(roles: list[Any], contents: list[str], offsets: Any) -> pa.Array:
     """Plain messages as an array of lists, from their parts laid out flat and where each row's begin."""
-    from curate.read import column_array
-
     message = columns("chat")["messages"]
     assert isinstance(message, pl.List) and isinstance(message.inner, pl.Struct)
-    given = {"role": pa.array(roles, pa.large_string()), "content": pa.array(contents, pa.large_string())}
-    nothing = [None] * len(roles)
+    given = {"role": array(roles, pl.String), "content": array(contents, pl.String)}
     arrays = [
-        given[one.name] if one.name in given else column_array(nothing, cast(pl.DataType, one.dtype))
+        given[one.name] if one.name in given else same(None, cast(pl.DataType, one.dtype), len(roles))
         for one in message.inner.fields
     ]
-    return pa.LargeListArray.from_arrays(
-        offsets, pa.StructArray.from_arrays(arrays, [one.name for one in message.inner.fields])
-    )
+    return lists(offsets, pa.StructArray.from_arrays(arrays, [one.name for one in message.inner.fields]))

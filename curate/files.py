@@ -354,6 +354,8 @@ def parse_json(raw: bytes) -> Any:
         raise _why_not_json(raw, error) from None
     if type(value) is not dict and type(value) is not list:
         return value
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _deeper_than(MAX_DEPTH, value):
+        raise Rejected("too_deep", TOO_DEEP)
     keys, odd = _count_keys(value)
     # Each key is followed by a colon. More of them than keys: a key occurs twice, or a text holds `":`. Look closer.
     if odd or raw.count(b'":') != keys or b" :" in raw or b"\t:" in raw or b"\n:" in raw or b"\r:" in raw:
@@ -361,28 +363,31 @@ def parse_json(raw: bytes) -> Any:
     return value
 
 
+def _deeper_than(most: int, value: Any) -> bool:
+    """Whether objects and lists are nested deeper than `most` levels."""
+    level = [value]
+    for _ in range(most):
+        inner = [one for outer in level for one in (outer.values() if type(outer) is dict else outer)]
+        level = [one for one in inner if type(one) in (dict, list)]
+    return bool(level)
+
+
 def _count_keys(value: Any) -> tuple[int, bool]:
-    """How many keys there are in all objects, whether a number may have lost digits. Raises Rejected if too deep."""
+    """How many keys there are in all objects, and whether a number may have lost digits."""
     keys, odd = 0, False
-    level, depth = [value], 0
-    while level:
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise Rejected("too_deep", TOO_DEEP)
-        below = []
-        for one in level:
-            if type(one) is dict:
-                keys += len(one)
-                one = one.values()
-            for inner in one:
-                kind = type(inner)
-                if kind is str:
-                    continue
-                if kind is dict or kind is list:
-                    below.append(inner)
-                elif kind is float and abs(inner) >= 9.2e18:
-                    odd = True
-        level = below
+    todo = [value]
+    for one in todo:
+        if type(one) is dict:
+            keys += len(one)
+            one = one.values()
+        for inner in one:
+            kind = type(inner)
+            if kind is str:
+                continue
+            if kind is dict or kind is list:
+                todo.append(inner)
+            elif kind is float and abs(inner) >= 9.2e18:
+                odd = True
     return keys, odd
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
+from curate.arrays import lists
 from curate.stage import FIELD_PREFIX, Compare, Edit, Filter, Stage
 from schemas.chat import field as field_expression
 from schemas.chat import rewrite
@@ -155,11 +155,10 @@ def _rewritten(series: pl.Series, change: Callable[[pl.Expr], pl.Expr]) -> pl.Se
         flat = _rewritten(series.explode(empty_as_null=False, keep_nulls=False), change)
         offsets = np.zeros(len(series) + 1, dtype=np.int64)
         np.cumsum(series.list.len().fill_null(0).to_numpy(), out=offsets[1:])
-        mask = pa.array(series.is_null().to_numpy()) if series.null_count() else None
-        values = flat.to_arrow(compat_level=pl.CompatLevel.newest())
-        lists = pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(offsets), values, mask=mask))
-        assert isinstance(lists, pl.Series)
-        return lists.alias(series.name)
+        null = series.is_null() if series.null_count() else None
+        rewritten = pl.from_arrow(lists(offsets, flat.to_arrow(compat_level=pl.CompatLevel.newest()), null))
+        assert isinstance(rewritten, pl.Series)
+        return rewritten.alias(series.name)
     if isinstance(series.dtype, pl.Struct):
         parts = series.struct.unnest()
         texts = [name for name in ("content", "reasoning", "messages") if name in parts.columns]

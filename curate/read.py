@@ -15,10 +15,11 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
+from curate.arrays import array, column_array, lists, same
 from curate.columnar import Layout
 from curate.files import Block, Importer, InputFile, LineBlock, checked_encoding, detect_encoding
 from curate.workers import WORTH_BYTES, Workers
-from schemas.dataset import Reject, datasets_in, to_arrow
+from schemas.dataset import Reject, datasets_in
 from schemas.errors import Rejected, UserError
 from schemas.formats import FORMATS, Format, Plan, Read, find_format, looks_inside, plan_for, read_row
 from schemas.lookup import find, names
@@ -446,17 +447,17 @@ def frame_of(
     ids = row_ids(file.source, digests, repeats.count(file.source, digests)) if repeats is not None else ""
     data: dict[str, pa.Array] = {
         "id": _strings(ids, count),
-        "content_hash": pa.array([digest.hex() for digest in digests], pa.large_string()),
-        "copy": pa.array(np.zeros(count, dtype=np.int64)),
+        "content_hash": array([digest.hex() for digest in digests], pl.String),
+        "copy": same(0, pl.Int64, count),
         "external_id": _strings(external_ids, count),
         "source": _strings(file.source, count),
         "task": _strings(tasks, count),
         "lang": _strings(languages, count),
         "split": _strings(splits, count),
         "origin": pa.StructArray.from_arrays(
-            [_strings(file.name, count), pa.array(lines, pa.int64()), _strings(parts, count)], ["file", "line", "part"]
+            [_strings(file.name, count), array(lines, pl.Int64), _strings(parts, count)], ["file", "line", "part"]
         ),
-        "parents": pa.LargeListArray.from_arrays(np.zeros(count + 1, dtype=np.int64), pa.array([], pa.large_string())),
+        "parents": lists(np.zeros(count + 1, dtype=np.int64), array([], pl.String)),
         "extra": _strings(extras, count),
         **content,
     }
@@ -467,41 +468,8 @@ def frame_of(
 
 def _strings(values: Sequence[str | None] | str | None, count: int) -> pa.Array:
     if values is None or isinstance(values, str):
-        return pa.repeat(pa.scalar(values, pa.large_string()), count)
-    return pa.array(values, pa.large_string())
-
-
-def column_array(values: list[Any], dtype: pl.DataType) -> pa.Array:
-    """Python values as an Arrow array of a canonical column's type; lists and structs are laid out flat first, which is
-    several times faster than letting Arrow walk them."""
-    if isinstance(dtype, pl.List):
-        lengths = np.fromiter(
-            (0 if value is None else len(value) for value in values), dtype=np.int64, count=len(values)
-        )
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        flat = [item for value in values if value for item in value]
-        inner = dtype.inner
-        assert isinstance(inner, pl.DataType)
-        mask = None
-        if None in values:
-            mask = pa.array([value is None for value in values])
-        return pa.LargeListArray.from_arrays(offsets, column_array(flat, inner), mask=mask)
-    if isinstance(dtype, pl.Struct):
-        present = set().union(*values) if values else set()
-        arrays = []
-        for member in dtype.fields:
-            assert isinstance(member.dtype, pl.DataType)
-            if member.name in present:
-                arrays.append(column_array([value.get(member.name) for value in values], member.dtype))
-            else:
-                arrays.append(pa.nulls(len(values), _arrow_type(member.dtype)))
-        return pa.StructArray.from_arrays(arrays, [member.name for member in dtype.fields])
-    return pa.array(values, _arrow_type(dtype))
-
-
-@cache
-def _arrow_type(dtype: pl.DataType) -> pa.DataType:
-    return to_arrow(pl.DataFrame(schema={"x": dtype})).schema.field("x").type
+        return same(values, pl.String, count)
+    return array(values, pl.String)
 
 
 class Gather:

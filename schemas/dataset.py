@@ -78,9 +78,11 @@ class Reject:
     held: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """The record in rejected.jsonl; `held` is cut."""
+        """The record in rejected.jsonl; `held` is cut, and half characters are written as escapes."""
         held = self.held if len(self.held) <= HELD_CHARS else self.held[:HELD_CHARS] + "…"
-        return {"file": self.file, "line": self.line, "reason": self.reason, "detail": self.detail, "held": held}
+        texts = {"file": self.file, "reason": self.reason, "detail": self.detail, "held": held}
+        whole = {name: text.encode("utf-8", "backslashreplace").decode() for name, text in texts.items()}
+        return {"file": whole["file"], "line": self.line} | whole
 
 
 def held_text(raw: bytes) -> str:
@@ -402,12 +404,13 @@ class RejectSink:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("ab")
-        self._file.write(orjson.dumps(reject.as_json()) + b"\n")
+        record = reject.as_json()
+        self._file.write(orjson.dumps(record) + b"\n")
         self.counts[reject.reason] += 1
         known = self.examples.setdefault(reject.reason, [])
         if len(known) < self._most:
             shown = {"detail": excerpt(reject.detail), "excerpt": excerpt(reject.held)}
-            known.append({"reason": reject.reason, "file": reject.file, "line": reject.line, **shown})
+            known.append({"reason": reject.reason, "file": record["file"], "line": reject.line, **shown})
 
     def take(self, other: RejectSink) -> None:
         """Append everything another one wrote."""

@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import orjson
@@ -1159,19 +1160,29 @@ def plan_for(row: Mapping[str, Any], form: Format | None = None) -> Plan | None:
     """
     if form is not None:
         return _plan(row, form, places(form, row))
-    message = any(isinstance(key, str) and key.strip().lower() in _SPEAKERS for key in row)
     missing: Plan | None = None
-    for one in FORMATS.values():
-        if one.name == "text" and message:
-            continue  # one message of a chat log, which is no text of its own
-        found = places(one, row)
-        if any(name not in found for name in one.required):
-            continue
-        if one.fits({name: row.get(key) for name, key in found.items()}):
-            if all(row[found[name]] is not None for name in one.required):
-                return _plan(row, one, found)
-            missing = missing or _plan(row, one, found)
+    for plan, complete in _candidates(tuple(row), tuple(value is None for value in row.values())):
+        if plan.format.fits({name: row[key] for name, key in plan.places}):
+            if complete:
+                return plan
+            missing = missing or plan
     return missing
+
+
+@lru_cache(maxsize=1024)
+def _candidates(columns: tuple[str, ...], nulls: tuple[bool, ...]) -> tuple[tuple[Plan, bool], ...]:
+    """The plans for rows with these columns, some of them null, and whether each finds every field that it needs."""
+    row = {name: None if null else "" for name, null in zip(columns, nulls, strict=True)}
+    message = any(isinstance(key, str) and key.strip().lower() in _SPEAKERS for key in row)
+    found = []
+    for form in FORMATS.values():
+        if form.name == "text" and message:
+            continue  # one message of a chat log, which is no text of its own
+        where = places(form, row)
+        if all(name in where for name in form.required):
+            complete = all(row[where[name]] is not None for name in form.required)
+            found.append((_plan(row, form, where), complete))
+    return tuple(found)
 
 
 def _plan(row: Mapping[str, Any], form: Format, found: Mapping[str, str]) -> Plan:

@@ -213,6 +213,25 @@ def test_what_was_rejected_is_cut_and_kept(tmp_path: Path) -> None:
     assert len(record["held"]) == HELD_CHARS + 1
 
 
+def test_half_characters_in_what_was_rejected_are_written_as_escapes(tmp_path: Path) -> None:
+    writer = DatasetWriter(tmp_path / "set", "text")
+    writer.add(texts("kept"))
+    writer.rejects.add(Reject("a\udcff", None, "invalid_unicode", "the key \ud800", "held \udfff 茶"))
+    writer.close()
+
+    writer.finish(Told(2, {"command": "import", "name": "tea", "fingerprint": "f" * 64}))
+
+    assert list(open_dataset(tmp_path / "set").rejected()) == [
+        {
+            "file": "a\\udcff",
+            "line": None,
+            "reason": "invalid_unicode",
+            "detail": "the key \\ud800",
+            "held": "held \\udfff 茶",
+        }
+    ]
+
+
 # --- What is no dataset ---------------------------------------------------------------------------------------------
 
 
