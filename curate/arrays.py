@@ -12,7 +12,7 @@ import pyarrow as pa
 
 
 def array(values: Sequence[Any] | np.ndarray[Any, Any] | pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pa.Array:
-    """The values as an array of a plain type; strings have 64-bit offsets. Raises TypeError for values of other types."""
+    """The values as an array of a plain type, strings with 64-bit offsets. Raises TypeError for other values."""
     series = values if isinstance(values, pl.Series) else pl.Series(values, dtype=dtype, strict=True)
     return series.to_arrow(compat_level=pl.CompatLevel.oldest())
 

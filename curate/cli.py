@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,6 +67,14 @@ def _pairs(items: list[str] | None, option: str) -> dict[str, str]:
             )
         found[left] = right
     return found
+
+
+def _show(found: Any, page: Callable[[Any], None], *, as_json: bool) -> None:
+    """Print a result for machines or for people."""
+    if as_json:
+        console.show_json(found)
+    else:
+        page(found)
 
 
 def _show_made(made: Any, *, as_json: bool, strict: bool, report: Path | None = None) -> None:
@@ -243,10 +252,7 @@ def check(
 
     columns = {column: field for field, column in _pairs(map_, "--map").items()}
     found = check_paths(hub_paths(path), Reading(format_, columns, encoding))
-    if as_json:
-        console.show_json(found)
-    else:
-        check_page(found)
+    _show(found, check_page, as_json=as_json)
     if found["problems"]:
         raise typer.Exit(1)
 
@@ -366,10 +372,7 @@ def show(
     from curate.pages import look_page
 
     found = look(path, dropped=dropped, rejected=rejected, limit=limit)
-    if as_json:
-        console.show_json(found)
-    else:
-        look_page(found)
+    _show(found, look_page, as_json=as_json)
 
 
 @app.command()
@@ -385,10 +388,7 @@ def why(
     from curate.pages import trace_page
 
     found = trace(path, row_id)
-    if as_json:
-        console.show_json(found)
-    else:
-        trace_page(found)
+    _show(found, trace_page, as_json=as_json)
 
 
 @app.command()
@@ -403,10 +403,7 @@ def diff(
     from curate.pages import diff_page
 
     found = difference(a, b, limit=limit)
-    if as_json:
-        console.show_json(found)
-    else:
-        diff_page(found)
+    _show(found, diff_page, as_json=as_json)
 
 
 @app.command()
@@ -437,10 +434,7 @@ def export(
     from curate.pages import export_page
 
     found = export_dataset(path, format_, out, extras=extra, escape_formulas=escape_formulas, replace=replace)
-    if as_json:
-        console.show_json(found)
-    else:
-        export_page(found)
+    _show(found, export_page, as_json=as_json)
     if strict and found["rejected"]:
         raise typer.Exit(1)
 

@@ -69,7 +69,7 @@ def export_dataset(
     rejected = target.with_name(f"{target.name}.{REJECTED}")
     job = _Export(dataset, form, ending, extras, escape_formulas)
     _write(target, rejected, ending, packing, job)
-    info = _dataset_info(target, form, job) if not packing and _llama_factory_reads(form, ending, job.columns) else None
+    info = _dataset_info(target, form, job) if not packing and _llama_factory_reads(job) else None
     return {
         "dataset": str(path),
         "format": format_,
@@ -118,6 +118,8 @@ class _Export:
         self.refused: Counter[str] = Counter()
         self.formulas = 0
         self.columns: set[str] = set()
+        self.calls = False
+        """Whether a written message has tool calls beside its content, which LLaMA-Factory's reader leaves out."""
 
     def rows(self, refuse: Callable[[Reject], None]) -> Rows:
         done = 0
@@ -144,6 +146,7 @@ class _Export:
                         continue
                     self.written += 1
                     self.columns.update(written)
+                    self.calls = self.calls or any("tool_calls" in turn for turn in written.get("messages") or ())
                     yield written
                 done += frame.height
                 shown.at(done, done)
@@ -157,11 +160,18 @@ class _Export:
         return text
 
     def findings(self) -> list[dict[str, Any]]:
+        found = []
         if self.formulas and not self.escape_formulas:
             fix = "to open the file in a spreadsheet, write .xlsx or give --escape-formulas"
             example = "a cell begins with = + - @, which a spreadsheet takes for a formula"
-            return [{"kind": "formulas", "severity": "low", "count": self.formulas, "example": example, "fix": fix}]
-        return []
+            found.append(
+                {"kind": "formulas", "severity": "low", "count": self.formulas, "example": example, "fix": fix}
+            )
+        if self.calls and self.form.dataset_info is not None:
+            fix = "for LLaMA-Factory, which does not see tool calls in messages, write --format sharegpt"
+            example = f"messages have tool_calls, so there is no entry in {DATASET_INFO}"
+            found.append({"kind": "tool_calls", "severity": "low", "count": 1, "example": example, "fix": fix})
+        return found
 
 
 def _check_cells(written: Mapping[str, Any], ending: str) -> None:
@@ -338,11 +348,12 @@ def _xlsx(part: Path, packing: str, rows: Rows, job: _Export) -> None:
     book.save(part)
 
 
-def _llama_factory_reads(form: Format, ending: str, columns: Collection[str]) -> bool:
-    """Whether LLaMA-Factory reads a file in this format; in cells of CSV it finds text only."""
-    if form.dataset_info is None or ending not in (".jsonl", ".json", ".csv", ".parquet"):
+def _llama_factory_reads(job: _Export) -> bool:
+    """Whether LLaMA-Factory reads the rows as they were written; in cells of CSV it finds text only."""
+    info = job.form.dataset_info
+    if info is None or job.calls or job.ending not in (".jsonl", ".json", ".csv", ".parquet"):
         return False
-    return ending != ".csv" or ("formatting" not in form.dataset_info and "history" not in columns)
+    return job.ending != ".csv" or ("formatting" not in info and "history" not in job.columns)
 
 
 def _dataset_info(target: Path, form: Format, job: _Export) -> Path:

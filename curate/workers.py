@@ -6,7 +6,10 @@ bytes. It ends when its input ends, so that none outlives a command that was kil
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -25,6 +28,7 @@ import pyarrow.ipc
 
 from curate.files import InputFile, LineBlock
 from schemas.dataset import Reject, to_arrow
+from schemas.errors import UserError
 
 if TYPE_CHECKING:
     from curate.read import Piece, Reading
@@ -87,14 +91,22 @@ class Workers:
                     pipe.close()
 
     def _ask(self, block: LineBlock) -> list[Piece]:
+        process = self._idle.get()
+        try:
+            return self._answer(process, block)
+        except (EOFError, BrokenPipeError):
+            raise UserError(
+                f"a process that read {self._file.path} ended (status {process.poll()}); perhaps memory ran out",
+                hint="run the same command again, with more memory free",
+            ) from None
+        finally:
+            self._idle.put(process)
+
+    def _answer(self, process: subprocess.Popen[bytes], block: LineBlock) -> list[Piece]:
         from curate.read import Piece
 
-        process = self._idle.get()
-        head = {
-            "line": block.first_line,
-            "bytes_read": block.bytes_read,
-            "rejects": [asdict(one) for one in block.rejects],
-        }
+        rejected = [asdict(one) for one in block.rejects]
+        head = {"line": block.first_line, "bytes_read": block.bytes_read, "rejects": rejected}
         _send(_pipe(process.stdin), orjson.dumps(head))
         _send(_pipe(process.stdin), block.data)
         answer = orjson.loads(_receive(_pipe(process.stdout)))
@@ -103,14 +115,17 @@ class Workers:
             frame = _frame(_receive(_pipe(process.stdout))) if one["frame"] else None
             rejects = [Reject(**record) for record in one["rejects"]]
             pieces.append(Piece(self._file, one["kind"], frame, rejects, Counter(one["formats"]), block.bytes_read))
-        self._idle.put(process)
         return pieces
 
 
 def serve() -> None:
     """What a worker does: answer for each block with its pieces, until its input ends."""
-    import gc
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command itself is interrupted, and ends its workers
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        _serve()
 
+
+def _serve() -> None:
     gc.set_threshold(100_000, 50, 100)  # as in the command itself, and for the same reason: see curate.cli.main
     from curate.read import Reading, file_reader
 
@@ -120,10 +135,7 @@ def serve() -> None:
     file = InputFile(Path(path), name, of, encoding)
     reader = file_reader(file, Reading(**told["reading"]), told["usual"])
     while True:
-        try:
-            head = orjson.loads(_receive(source))
-        except EOFError:
-            return
+        head = orjson.loads(_receive(source))
         rejects = [Reject(**record) for record in head["rejects"]]
         block = LineBlock(file, _receive(source), head["line"], rejects, head["bytes_read"])
         pieces = list(reader.line_block(block))

@@ -276,7 +276,7 @@ def test_the_entry_for_llama_factory_names_columns_that_are_there(
     known = json.loads((tmp_path / "dataset_info.json").read_text())
     assert known["other"] == {"file_name": "other.json"}
     if done["dataset_info"] is None:
-        assert ending == ".csv"
+        assert ending == ".csv" or [one["kind"] for one in done["findings"]] == ["tool_calls"]
         return
     entry = known["my.v1"]
     reader: dict[str, Any] = {".jsonl": pl.read_ndjson, ".json": pl.read_json, ".csv": pl.read_csv}
@@ -291,6 +291,17 @@ def test_the_entry_for_llama_factory_names_columns_that_are_there(
         inner = {one.name for one in kinds["messages"].inner.fields}
         tags = entry.get("tags", {"role_tag": "from", "content_tag": "value"})
         assert {tags["role_tag"], tags["content_tag"]} <= inner
+
+
+def test_messages_without_tool_calls_have_an_entry_for_llama_factory(tmp_path: Path) -> None:
+    rows = [{"messages": [turn("user", "q"), turn("assistant", "a")], "system": "s"}]
+    import_files([jsonl(tmp_path / "a.jsonl", rows)], tmp_path / "a", Reading(), {})
+
+    export_dataset(tmp_path / "a", "messages", tmp_path / "out")
+
+    entry = json.loads((tmp_path / "out" / "dataset_info.json").read_text())["a"]
+    assert entry["columns"] == {"messages": "messages", "system": "system"}
+    assert entry["tags"]["role_tag"] == "role"
 
 
 def test_a_packed_file_has_no_entry_for_llama_factory_which_cannot_read_it(
