@@ -87,6 +87,8 @@ def collect_files(
             hint=f"`curate collect {name}` reads {', '.join(cls.suffixes())}",
         )
     filled = {"collector": name, "version": cls.version, **collector.model_dump()}
+    if cls.libraries:
+        filled["libraries"] = library_versions(cls.libraries)
     job = _Job("collect", paths, out, found.files, found.passed_over, filled, {"kind": "collect", **source})
     return job.carry_out(lambda: _collected(collector, found.files), replace=replace)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -63,10 +64,16 @@ def mark(frame: pl.DataFrame, kind: str, steps: Sequence[Step]) -> Marked:
     for step in steps:
         try:
             _carry_out(result, kind, step)
-        except (pl.exceptions.PolarsError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            raise _blamed(error, result.kept, kind, step) from error
+        except UserError:
+            raise
+        except Exception as error:
+            raise _blamed(error, result.kept, step.name, partial(_carried_out, kind=kind, step=step)) from error
     result.kept = without_fields(result.kept)
     return result
+
+
+def _carried_out(frame: pl.DataFrame, kind: str, step: Step) -> None:
+    _carry_out(Marked(frame), kind, step)
 
 
 def _carry_out(result: Marked, kind: str, step: Step) -> None:
@@ -84,8 +91,21 @@ def _carry_out(result: Marked, kind: str, step: Step) -> None:
         raise TypeError(f"{step.name} is neither a Filter nor an Edit")
 
 
-def summarise(frame: pl.DataFrame, kind: str, stage: Compare, first_ordinal: int) -> pl.DataFrame:
-    """`ordinal`, `id` and the stage's summary of each row of `frame`; ordinals count from `first_ordinal`."""
+def summarise(frame: pl.DataFrame, kind: str, stage: Compare, first_ordinal: int, name: str = "") -> pl.DataFrame:
+    """`ordinal`, `id` and the stage's summary of each row of `frame`; ordinals count from `first_ordinal`.
+
+    Raises UserError naming the step `name` and a row on which it fails.
+    """
+    try:
+        return _summarise(frame, kind, stage, first_ordinal)
+    except UserError:
+        raise
+    except Exception as error:
+        again = partial(_summarise, kind=kind, stage=stage, first_ordinal=first_ordinal)
+        raise _blamed(error, frame, name or type(stage).__name__, again) from error
+
+
+def _summarise(frame: pl.DataFrame, kind: str, stage: Compare, first_ordinal: int) -> pl.DataFrame:
     expressions = stage.summary()
     full = with_fields(frame, kind, expressions.values())
     ordinal = pl.int_range(first_ordinal, first_ordinal + frame.height, dtype=pl.Int64).alias("ordinal")
@@ -102,6 +122,8 @@ def dropped_by(frame: pl.DataFrame, step: str, choice: pl.DataFrame) -> tuple[pl
 
 def _filter(frame: pl.DataFrame, kind: str, name: str, stage: Filter) -> tuple[pl.DataFrame, pl.DataFrame]:
     reasons, because = stage.reasons(), stage.because()
+    if not reasons:
+        return frame, frame.clear()
     full = with_fields(frame, kind, [*reasons.values(), *because.values()])
     verdict = pl.coalesce(pl.when(true).then(pl.lit(reason)) for reason, true in reasons.items())
     # Lazily, because only then does polars work out just once what several reasons have in common.
@@ -176,18 +198,18 @@ def content_hashes(frame: pl.DataFrame, kind: str) -> list[str]:
     return [content_digest(row).hex() for row in frame.select(content_columns(kind)).iter_rows(named=True)]
 
 
-def _blamed(error: Exception, frame: pl.DataFrame, kind: str, step: Step) -> Exception:
-    """The error as a sentence naming the first row on which the step fails, found by halving."""
+def _blamed(error: Exception, frame: pl.DataFrame, name: str, again: Callable[[pl.DataFrame], object]) -> UserError:
+    """The error as a sentence naming the first row on which a step fails, found by doing it `again` on halves."""
     while frame.height > 1:
         half = frame.head(frame.height // 2)
         try:
-            _carry_out(Marked(half), kind, step)
+            again(half)
             frame = frame.tail(frame.height - half.height)
         except Exception:  # any failure means the row is in this half
             frame = half
     row = frame["id"][0] if frame.height else "(no row)"
     said = str(error).splitlines()[0] if str(error) else ""
     return UserError(
-        f"stage {step.name!r} failed on row {row}: {type(error).__name__}: {said}",
+        f"stage {name!r} failed on row {row}: {type(error).__name__}: {said}",
         hint="nothing was written; mend the stage, or leave such rows out with a stage before it",
     )

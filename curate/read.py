@@ -19,7 +19,7 @@ from curate.arrays import array, column_array, lists, same
 from curate.columnar import Layout
 from curate.files import Block, Importer, InputFile, LineBlock, checked_encoding, detect_encoding
 from curate.workers import WORTH_BYTES, Workers
-from schemas.dataset import Reject, datasets_in
+from schemas.dataset import DATA, Reject, is_dataset
 from schemas.errors import Rejected, UserError
 from schemas.formats import FORMATS, Format, Plan, Read, find_format, looks_inside, plan_for, read_row
 from schemas.lookup import find, names
@@ -145,20 +145,27 @@ def find_files(paths: Sequence[Path], source: str | None, known: Iterable[str], 
 
 def _below(folder: Path) -> Iterator[Path]:
     for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        # Datasets in a folder, among them what is being made of it, are not rows to be read again.
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and not _holds_dataset(Path(root) / name)
+        )
         for name in sorted(files):
             path = Path(root) / name
             if not name.startswith(".") and path.is_file():
                 yield path
 
 
+def _holds_dataset(folder: Path) -> bool:
+    return is_dataset(folder) and (folder / DATA).is_dir()
+
+
 def find_rows(paths: Sequence[Path], reading: Reading) -> Found:
     """The row files at some paths. Raises UserError when there is none."""
     for path in paths:
-        for dataset in datasets_in(path):
+        if _holds_dataset(path):
             raise UserError(
-                f"{dataset} is a dataset already",
-                hint=f"clean it with `curate run`, or look at it with `curate show {dataset}`",
+                f"{path} is a dataset already",
+                hint=f"clean it with `curate run`, or look at it with `curate show {path}`",
             )
     found = find_files(paths, reading.source, importers(), reading.encoding)
     for file in found.files:

@@ -52,6 +52,9 @@ class Collector(BaseModel, ABC):
     version: ClassVar[int] = 1
     """Raised whenever the same input gives other rows than before."""
 
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Distributions whose version affects the rows; their versions enter the fingerprint."""
+
     @abstractmethod
     def collect(self, files: Sequence[tuple[Path, str]]) -> Iterator[Found | Refused]:
         """Rows and refusals in a fixed order. `files` are pairs of the path to read and the name to give as `file`.

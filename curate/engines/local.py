@@ -261,7 +261,7 @@ class LocalEngine:
         if segment.compare is not None:
             assert isinstance(segment.compare.stage, Compare)
             began = time.monotonic()
-            batch.summary = summarise(batch.kept, self.kind, segment.compare.stage, 0)
+            batch.summary = summarise(batch.kept, self.kind, segment.compare.stage, 0, segment.compare.name)
             batch.tally.seconds[segment.compare.name] += time.monotonic() - began
         return batch
 

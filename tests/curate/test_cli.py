@@ -212,3 +212,13 @@ def test_nothing_a_row_holds_reaches_the_terminal_raw(tmp_path: Path) -> None:
     assert "\u202e" not in shown
     assert "jane.doe@example.com" not in shown
     assert "13800138000" not in shown
+
+
+def test_a_folder_can_be_imported_into_itself_again_and_again(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", ROWS)
+    first = curate("import", ".", "--out", "out", "--json", cwd=tmp_path)
+
+    again = curate("import", ".", "--out", "out", "--json", cwd=tmp_path)
+
+    assert first.returncode == again.returncode == 0
+    assert '"already_done": true' in again.stdout

@@ -446,19 +446,7 @@ class Raises(Filter):
 """
 
 
-NOT_CAUGHT = pytest.mark.xfail(reason="curate/marks.py names the row for some errors only")
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        "ValueError",
-        "KeyError",
-        "ZeroDivisionError",
-        pytest.param("RuntimeError", marks=NOT_CAUGHT),
-        pytest.param("AttributeError", marks=NOT_CAUGHT),
-    ],
-)
+@pytest.mark.parametrize("error", ["ValueError", "KeyError", "ZeroDivisionError", "RuntimeError", "AttributeError"])
 def test_a_stage_that_raises_stops_the_run_naming_the_row(tmp_path: Path, error: str) -> None:
     rows = [{"instruction": str(number), "output": "good"} for number in range(50)]
     rows[37]["output"] = "bad"

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field, field_validator
 
@@ -26,6 +27,16 @@ class Docs(Collector):
 
     Each file is read in a process of its own with a time limit, so that a hostile one cannot harm or stop the run.
     """
+
+    libraries: ClassVar[tuple[str, ...]] = (
+        "beautifulsoup4",
+        "docutils",
+        "mammoth",
+        "markdown-it-py",
+        "markdownify",
+        "markitdown",
+        "pdfplumber",
+    )
 
     lang: str = Field(default="auto", description="language of the questions: en, zh or auto (the section's)")
     min_chars: int = Field(default=80, ge=1, description="characters a section must have; a Chinese one counts as two")
