@@ -141,7 +141,7 @@ class Layout:
         said: list[str] = [""] * (2 * len(rows))
         said[::2], said[1::2] = asked, answers
         offsets = np.arange(0, 2 * len(rows) + 1, 2)
-        return contents, notes, _messages(["user", "assistant"] * len(rows), said, offsets), 0
+        return contents, notes, plain_messages(["user", "assistant"] * len(rows), said, offsets), 0
 
     def _lists(self, rows: Rows) -> Any:
         """See `_flat`."""
@@ -164,7 +164,7 @@ class Layout:
         ends = np.concatenate([[0], np.cumsum([len(one) for one in lists])])
         places = ends.tolist()
         contents = [{"messages": turns[places[number] : places[number + 1]]} for number in range(len(rows))]
-        return contents, None, _messages(roles, words, ends), 2 * len(flat)
+        return contents, None, plain_messages(roles, words, ends), 2 * len(flat)
 
 
 def _no_key_twice(data: bytes, keys: int) -> bool:
@@ -200,7 +200,7 @@ def _extras(rest: dict[str, list[Any]], notes: list[Any] | None, count: int) -> 
     return [orjson.dumps(row, option=EXTRA_OPTIONS).decode() if row else None for row in rows]
 
 
-def _messages(roles: list[Any], contents: list[str], offsets: Any) -> pa.Array:
+def plain_messages(roles: list[Any] | pl.Series, contents: list[str] | pl.Series, offsets: Any) -> pa.Array:
     """Plain messages as an array of lists, from their parts laid out flat and where each row's begin."""
     message = columns("chat")["messages"]
     assert isinstance(message, pl.List) and isinstance(message.inner, pl.Struct)

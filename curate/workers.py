@@ -55,7 +55,8 @@ class Workers:
             "reading": asdict(reading),
             "usual": usual,
         }
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        search = os.pathsep.join(path for path in sys.path if path)
+        environment = {**os.environ, "PYTHONPATH": search, "POLARS_MAX_THREADS": "1"}
         for _ in range(self._count):
             process = subprocess.Popen(
                 [sys.executable, "-c", "from curate.workers import serve; serve()"],
