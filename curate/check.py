@@ -22,6 +22,7 @@ _EXAMPLES = 5
 _SAMPLE = 20
 
 HINTS = {
+    "no_rows": "the file is empty or holds only a header: look at how it was made",
     "bad_json": "mend the line, or write the file again with a JSON library; nothing else on other lines is affected",
     "invalid_utf8": "name the encoding with --encoding (for example gb18030), or convert the file to UTF-8",
     "invalid_unicode": "write the character as itself in UTF-8; half a \\u pair is no character",
@@ -120,6 +121,19 @@ class _Report:
                 "examples": problem["examples"],
             }
             for (reason, file), problem in sorted(self.problems.items(), key=lambda item: (-item[1]["count"], item[0]))
+        ]
+        problems += [
+            {
+                "kind": "no_rows",
+                "file": file["name"],
+                "line": None,
+                "count": 0,
+                "message": "there are no rows in it",
+                "hint": HINTS["no_rows"],
+                "examples": [],
+            }
+            for file in files
+            if not file["rows"]
         ]
         return {
             "files": files,

@@ -260,9 +260,13 @@ def check(
 @app.command()
 def run(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of one that ships.", show_default=False)],
+    datasets: Annotated[
+        list[Path] | None, typer.Argument(help="Datasets to read instead of the recipe's inputs.", show_default=False)
+    ] = None,
+    *,
     out: Out,
     inputs: Annotated[
-        list[Path] | None, typer.Option("--input", "-i", help="Dataset to read instead of the recipe's inputs.")
+        list[Path] | None, typer.Option("--input", "-i", help="The same as an option; may be repeated.")
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A setting: stages.length.min_chars=80; may be repeated.")
@@ -278,7 +282,7 @@ def run(
     from curate.recipe import load_recipe
     from curate.running import plan, run_recipe
 
-    loaded = load_recipe(recipe, _pairs(set_, "--set"), inputs)
+    loaded = load_recipe(recipe, _pairs(set_, "--set"), [*(datasets or ()), *(inputs or ())])
     if dry_run:
         planned = plan(loaded, out)
         if as_json:

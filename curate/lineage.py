@@ -404,6 +404,7 @@ def difference(a: Path, b: Path, *, limit: int = 5) -> dict[str, Any]:
     left, right = (pl.concat([nothing, *dataset.batches(narrow)]) for dataset in (one, two))
     added = right.join(left, on=key, how="anti")
     removed = left.join(right, on=key, how="anti")
+    added, removed, elsewhere = _without_same_content(added, removed)
     both = left.join(right, on=key, how="inner", suffix="_b")
     rewritten = both.filter(pl.col("content_hash") != pl.col("content_hash_b"))
     moved = {
@@ -419,6 +420,7 @@ def difference(a: Path, b: Path, *, limit: int = 5) -> dict[str, Any]:
             "removed": removed.height,
             "changed": rewritten.height,
             "unchanged": both.height - rewritten.height,
+            "same_content": elsewhere,
         },
         "columns_changed": {name: rows for name, rows in moved.items() if rows},
         "removed_by_reason": gone,
@@ -438,6 +440,16 @@ def difference(a: Path, b: Path, *, limit: int = 5) -> dict[str, Any]:
             ],
         },
     }
+
+
+def _without_same_content(added: pl.DataFrame, removed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    """The rows that are really new or gone, and how many are the same under another id, as after an export and an
+    import: their source has another name."""
+    place = pl.int_range(pl.len()).over("content_hash").alias("place")
+    added, removed = added.with_columns(place), removed.with_columns(place)
+    key = ["content_hash", "place"]
+    new, gone = added.join(removed, on=key, how="anti"), removed.join(added, on=key, how="anti")
+    return new.drop("place"), gone.drop("place"), added.height - new.height
 
 
 def _reasons(dataset: Dataset, removed: set[str]) -> dict[str, int]:

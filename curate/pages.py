@@ -102,7 +102,7 @@ def profile_page(profile: dict[str, Any], report: Path | None) -> None:
     rows = profile["rows"]
     say()
     formats = ", ".join(f"{name} {number:,}" for name, number in profile["formats"].items())
-    say(f"{rows:,} rows in {profile['files'] or 0:,} files, {size(profile['bytes'] or 0)}   {formats}", style="bold")
+    say(f"{rows:,} rows, {profile['files'] or 0:,} file(s), {size(profile['bytes'] or 0)}   {formats}", style="bold")
     rejected = sum(profile["rejected"].values())
     if rejected:
         say(f"{rejected:,} rows could not be read; `curate check` says which and why", style="yellow")
@@ -113,7 +113,7 @@ def profile_page(profile: dict[str, Any], report: Path | None) -> None:
         known = profile[key]
         if len(known) > 1 or key == "languages":
             listed = [
-                f"{excerpt(name, 30)} {number:,} ({share(number, rows)})" for name, number in list(known.items())[:8]
+                f"{excerpt(name, 30)}: {number:,} ({share(number, rows)})" for name, number in list(known.items())[:8]
             ]
             say(f"{title + ':':<11} {', '.join(listed)}{' …' if len(known) > 8 else ''}")
     heading("Lengths")
@@ -178,7 +178,7 @@ def check_page(found: dict[str, Any]) -> None:
             f"{len(found['passed_over']):,} other files hold no rows, e.g. {excerpt(found['passed_over'][0], 80)}",
             style="dim",
         )
-    if not found["problems"]:
+    if not found["problems"] and found["rows"]:
         say()
         say(f"all {found['rows']:,} rows are usable", style="bold green")
         return
@@ -210,7 +210,7 @@ def plan_page(planned: dict[str, Any]) -> None:
         settings = ", ".join(f"{key}: {value}" for key, value in stage.items() if key not in ("use", "name"))
         say(f"  {number:>2}. {stage.get('name', stage['use'])}   {settings}")
     say()
-    say(f"fingerprint {planned['fingerprint'][:12]}; nothing was read or written")
+    say(f"fingerprint {planned['fingerprint'][:12]}; no row was read, and nothing was written")
 
 
 def stages_page(found: Sequence[dict[str, Any]], *, whole: bool) -> None:
@@ -340,9 +340,15 @@ def look_page(found: dict[str, Any]) -> None:
         counts = found["counts"][name]
         if counts:
             say(f"{name}: " + ", ".join(f"{reason} {number:,}" for reason, number in counts.items()))
+    say(
+        "e-mail addresses, numbers and keys are masked on the screen only; the dataset holds them as they were",
+        style="dim",
+    )
     heading(found["showing"])
     for row in found.get("rows", ()):
         _row(row)
+    if found["showing"] == "rejected" and not found["rejected"]:
+        say("none here; what an import rejected is kept with the import's own dataset")
     for one in found.get("rejected", ()):
         say(f"{excerpt(one['file'], 80)}:{one['line']}  {one['reason']}: {one['detail']}", style="bold")
         say(f"  {one['held']}")
@@ -380,6 +386,7 @@ def diff_page(found: dict[str, Any]) -> None:
     say(
         f"{rows['added']:,} added, {rows['removed']:,} removed, {rows['changed']:,} changed, "
         f"{rows['unchanged']:,} the same"
+        + (f", {rows['same_content']:,} the same under another source" if rows["same_content"] else "")
     )
     if found["columns_changed"]:
         say(

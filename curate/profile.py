@@ -23,7 +23,7 @@ has passed `schemas.excerpt`; HTML is escaped where it is written. The keys, all
     groups          {task | source | language: [{name, rows, lengths {field: as above}, histograms {field: {edges,
                     counts, zero}}}]}, the 8 largest and "(other)", in characters
     sequences       {estimated, over: {"1024": rows, "2048": …, "4096": …, "8192": …}}: rows longer than so many tokens
-    checks          {check: rows}: empty, exact_duplicates, refusal, truncated, placeholder, repetition,
+    checks          {check: rows}: empty, exact_duplicates, refusal, boilerplate, truncated, placeholder, repetition,
                     language_mismatch; a row may be found by several
     verdicts        {check: rows, …, clean: rows}: each row once, under the first check that found it; sums to `rows`
     duplicates      {exact: rows that repeat another, near: null until measured}
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 Profile = dict[str, Any]
 """What `Profiler.result` gives; the keys are in the module's docstring."""
 
-CHECKS = ("empty", "refusal", "truncated", "placeholder", "repetition", "language_mismatch")
+CHECKS = ("empty", "refusal", "boilerplate", "truncated", "placeholder", "repetition", "language_mismatch")
 """Stages whose reasons are counted, with their default settings: the profile and a run cannot disagree."""
 
 DUPLICATES = "exact_duplicates"
@@ -136,6 +136,7 @@ _SEVERITY = {
     "empty": (0.01, 0.001),
     DUPLICATES: (0.05, 0.01),
     "refusal": (0.02, 0.005),
+    "boilerplate": (0.05, 0.01),
     "truncated": (0.05, 0.01),
     "placeholder": (0.01, 0.001),
     "repetition": (0.05, 0.01),

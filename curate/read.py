@@ -20,8 +20,8 @@ from curate.columnar import Layout
 from curate.files import Block, Importer, InputFile, LineBlock, checked_encoding, detect_encoding
 from curate.workers import WORTH_BYTES, Workers
 from schemas.dataset import DATA, Reject, is_dataset
-from schemas.errors import Rejected, UserError
-from schemas.formats import FORMATS, Format, Plan, Read, find_format, looks_inside, plan_for, read_row
+from schemas.errors import Rejected, UserError, nearest
+from schemas.formats import FORMATS, OWN_KEYS, Format, Plan, Read, find_format, looks_inside, plan_for, read_row
 from schemas.lookup import find, names
 from schemas.rows import columns, content_columns, content_digest, row_ids
 
@@ -57,6 +57,10 @@ class Reading:
         """These settings, or UserError if they name something that does not exist."""
         if self.format is not None:
             find_format(self.format)
+        known = {*OWN_KEYS, *(name for one in FORMATS.values() for name in one.fields)}
+        for name in self.columns.values():
+            if name not in known:
+                raise UserError(f"--map: no format has a field {name!r}", hint=nearest(name, known))
         encoding = checked_encoding(self.encoding) if self.encoding else None
         return Reading(self.format, self.columns, encoding, self.task, self.source)
 
@@ -178,10 +182,16 @@ def find_rows(paths: Sequence[Path], reading: Reading) -> Found:
 
 
 def read_files(files: Sequence[InputFile], reading: Reading) -> Iterator[Piece]:
-    """Every row of the files, in order, and every refusal."""
+    """Every row of the files, in order, and every refusal. Raises UserError when a column to map is in none of them."""
     repeats = Repeats()
+    unseen, seen = set(reading.columns), set[str]()
     for file in files:
-        yield from _FileReader(file, reading, repeats).pieces()
+        reader = _FileReader(file, reading, repeats)
+        yield from reader.pieces()
+        unseen -= reader.columns_seen
+        seen |= reader.columns_seen
+    for name in sorted(unseen):
+        raise UserError(f"--map: there is no column {name!r} in the files", hint=nearest(name, seen))
 
 
 def file_reader(file: InputFile, reading: Reading, usual: str | None) -> _FileReader:
@@ -202,6 +212,8 @@ class _FileReader:
         self.usual: Format | None = self.forced
         self.plans: dict[tuple[Any, ...], Plan | None] = {}
         self.layout: Layout | None = None
+        self.columns_seen: set[str] = set()
+        """Columns of the rows so far, noted only where some are to be read by another name."""
 
     def pieces(self) -> Iterator[Piece]:
         importer = importer_for(self.file)
@@ -274,6 +286,7 @@ class _FileReader:
 
     def _renamed(self, row: dict[str, Any]) -> dict[str, Any]:
         names = self.reading.columns
+        self.columns_seen.update(row)
         taken = {names[key] for key in row if key in names}
         return {names.get(key, key): value for key, value in row.items() if key in names or key not in taken}
 

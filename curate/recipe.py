@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ def load_recipe(name: str, overrides: Mapping[str, str] | None = None, inputs: S
     _override(found, overrides or {}, errors)
     steps, uses = _steps(found, document, errors)
     paths = tuple(inputs or _inputs(value.get("inputs"), document, errors))
-    errors += _wrong_inputs(paths, steps, document)
+    errors += _wrong_inputs(paths, steps, document, named_by_recipe=not inputs)
     raise_all(errors)
     return Recipe(value.get("name") or path.stem, paths, tuple(steps), tuple(uses))
 
@@ -217,7 +218,9 @@ def _steps(found: list[_Entry], document: Document, errors: list[RecipeError]) -
 def _inputs(value: Any, document: Document, errors: list[RecipeError]) -> list[Path]:
     if value is None:
         errors.append(
-            document.error((), "the recipe names no inputs", "add `inputs: [DATASET]`, or give --input DATASET")
+            RecipeError(
+                "the recipe names no inputs", hint="name a dataset behind it: curate run RECIPE DATASET --out DIR"
+            )
         )
         return []
     if isinstance(value, str):
@@ -228,13 +231,16 @@ def _inputs(value: Any, document: Document, errors: list[RecipeError]) -> list[P
     return [Path(one) for one in value]
 
 
-def _wrong_inputs(paths: Sequence[Path], steps: list[Step], document: Document) -> list[RecipeError]:
+def _wrong_inputs(
+    paths: Sequence[Path], steps: list[Step], document: Document, *, named_by_recipe: bool
+) -> list[RecipeError]:
     errors = []
     try:
         open_inputs(paths)
     except UserErrors as found:
-        line = document.line(("inputs",))
-        errors = [RecipeError(one.message, hint=one.hint, file=document.name, line=line) for one in found.errors]
+        line = document.line(("inputs",)) if named_by_recipe else None
+        name = document.name if named_by_recipe else ""
+        errors = [RecipeError(one.message, hint=one.hint, file=name, line=line) for one in found.errors]
     for step in steps:
         for name, named in input_paths(step.stage).items():
             for path in named:
@@ -294,14 +300,21 @@ def describe_settings(cls: type[BaseModel]) -> list[dict[str, Any]]:
     ]
 
 
+_TYPE_WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "nothing"}
+
+
 def _type_name(annotation: Any) -> str:
-    if typing.get_origin(annotation) is typing.Literal:
+    """A setting's type in words."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _type_name(typing.get_args(annotation)[0])
+    if origin is typing.Literal:
         return "one of " + ", ".join(allowed(annotation))
-    if inspect.isclass(annotation) and typing.get_origin(annotation) is None:
-        return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}.get(
-            annotation.__name__, annotation.__name__
-        )
-    return str(annotation).replace("typing.", "").replace(" | None", " or nothing")
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_type_name(one) for one in typing.get_args(annotation)))
+    if origin in (list, tuple, Sequence):
+        return f"list of {_type_name(next(one for one in typing.get_args(annotation) if one is not Ellipsis))}"
+    return _TYPE_WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
 def describe_stages(name: str | None = None) -> list[dict[str, Any]]:

@@ -7,26 +7,31 @@ standard output, and progress as plain lines on standard error.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from schemas.errors import UserError, UserErrors
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
+_PIPED_COLUMNS = 160
 _PLAIN_EVERY_SECONDS = 10.0
 _LIVE_EVERY_SECONDS = 0.1
+_INTERRUPTED = "interrupted; nothing was published, and the same command starts or continues the work"
 
 
 def _rich(stream: IO[str] | None = None) -> RichConsole:
     from rich.console import Console as RichConsole
 
     file = stream or sys.stdout
-    width = None if file.isatty() else 100
+    width = None if file.isatty() or "COLUMNS" in os.environ else _PIPED_COLUMNS
     return RichConsole(file=file, highlight=False, soft_wrap=not file.isatty(), width=width, emoji=False, markup=False)
 
 
@@ -107,6 +112,42 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def _fitting(line: str, columns: int) -> str:
+    """A line cut to what fits into so many columns of a terminal; wide characters take two."""
+    width = 0
+    for place, char in enumerate(line):
+        width += 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        if width > columns:
+            return line[: place - 1] + "…"
+    return line
+
+
+class _Forgiving:
+    """A stream whose reader may go away (`| head`): what is written after that goes nowhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._gone()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._gone()
+
+    def _gone(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
 class Progress:
     """Says how far a command has come: call `at` as often as you like."""
 
@@ -133,7 +174,7 @@ class Progress:
         left = f", {duration(seconds / portion * (1 - portion))} left" if 0.02 < portion < 1 else ""
         line = f"{self.label}  {100 * portion:3.0f} %  {self.rows:,} rows  {self.rows / seconds:,.0f} rows/s{left}"
         if self.live:
-            self.stream.write(f"\r\x1b[2K{line}")
+            self.stream.write(f"\r\x1b[2K{_fitting(line, shutil.get_terminal_size().columns - 1)}")
         else:
             self.stream.write(line + "\n")
         self.stream.flush()
@@ -178,20 +219,19 @@ def _safe(text: str) -> str:
 
 def guarded(command: Callable[[], Any]) -> None:
     """Run a program's command line: mistakes become sentences, an interrupt is quiet, everything else is our bug."""
-    import os
-
     as_json = "--json" in sys.argv
+    sys.stdout = cast(TextIO, _Forgiving(sys.stdout))
     try:
         command()
+    except SystemExit as end:
+        if end.code == 130:  # the command line library's way of telling an interrupt
+            note(_INTERRUPTED)
+        raise
     except UserError as error:
         fail(error, as_json=as_json)
     except KeyboardInterrupt:
-        note("interrupted; nothing was published, and the same command starts or continues the work")
+        note(_INTERRUPTED)
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader went away (`| head`). Python would complain again when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except OSError as error:
         if error.errno in (28, 122):
             fail(

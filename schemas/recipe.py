@@ -185,4 +185,4 @@ def raise_all(errors: list[RecipeError]) -> None:
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise UserErrors(errors)
+        raise UserErrors(sorted(errors, key=lambda error: (error.file, error.line or 0)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +154,7 @@ def test_why_tells_a_rows_whole_way(clean: Path) -> None:
 def test_diff_tells_what_is_gone_and_why(dataset: Path, clean: Path) -> None:
     found = curate_json("diff", dataset, clean)
 
-    assert found["rows"] == {"added": 0, "removed": 2, "changed": 0, "unchanged": 2}
+    assert found["rows"] == {"added": 0, "removed": 2, "changed": 0, "unchanged": 2, "same_content": 0}
     assert found["removed_by_reason"] == {"copy": 1, "no_answer": 1}
 
 
@@ -222,3 +224,46 @@ def test_a_folder_can_be_imported_into_itself_again_and_again(tmp_path: Path) ->
 
     assert first.returncode == again.returncode == 0
     assert '"already_done": true' in again.stdout
+
+
+def test_documents_are_collected_from_wherever_the_command_runs(tmp_path: Path) -> None:
+    said = "Plug the router in, wait two minutes until the lamp is green, and open the page of its settings. " * 3
+    (tmp_path / "guide.md").write_text(f"# Router\n\n## Installing it\n\n{said}\n", encoding="utf-8")
+
+    ran = curate("collect", "docs", "guide.md", "--out", "docs", cwd=tmp_path)
+
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_column_to_map_that_is_not_there_is_a_mistake(rows: Path, tmp_path: Path) -> None:
+    column = curate_json("import", rows, "--map", "output=answr", "--out", tmp_path / "a", status=2)
+    field = curate_json("import", rows, "--map", "outptu=output", "--out", tmp_path / "b", status=2)
+
+    assert "'answr'" in column["errors"][0]["message"]
+    assert "'output'" in field["errors"][0]["hint"]
+
+
+@pytest.mark.parametrize("text", ["", "instruction,output\n"], ids=["nothing", "header"])
+def test_check_finds_a_file_without_rows(text: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(text)
+
+    found = curate_json("check", tmp_path / "rows.csv", status=1)
+
+    assert found["problems"][0]["kind"] == "no_rows"
+
+
+def test_a_reader_that_goes_away_is_no_error(dataset: Path) -> None:
+    script = f"{sys.executable} -m curate.cli stages | head -1; exit ${{PIPESTATUS[0]}}"
+
+    ran = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_the_same_rows_under_another_source_are_told_from_new_ones(tmp_path: Path, dataset: Path) -> None:
+    curate_json("export", dataset, "--format", "alpaca", "--out", tmp_path / "again.jsonl")
+    curate_json("import", tmp_path / "again.jsonl", "--out", tmp_path / "again")
+
+    found = curate_json("diff", dataset, tmp_path / "again")
+
+    assert found["rows"] == {"added": 0, "removed": 0, "changed": 0, "unchanged": 0, "same_content": 4}

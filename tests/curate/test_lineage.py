@@ -257,13 +257,13 @@ def test_a_difference_says_what_was_added_removed_and_changed_and_why(clean: Dat
     back = difference(clean.folder, raw.folder)
     same = difference(raw.folder, raw.folder)
 
-    assert found["rows"] == {"added": 0, "removed": 3, "changed": 1, "unchanged": 1}
+    assert found["rows"] == {"added": 0, "removed": 3, "changed": 1, "unchanged": 1, "same_content": 0}
     assert found["removed_by_reason"] == {"copy": 2, "too_short": 1}
     assert [one["after"]["id"] for one in found["examples"]["changed"]] == [id_of(raw, "wide")]
     assert len(found["examples"]["removed"]) == 3
     assert found["by_source"] == {"web": {"a": 5, "b": 2}}
-    assert back["rows"] == {"added": 3, "removed": 0, "changed": 1, "unchanged": 1}
-    assert same["same"] and same["rows"] == {"added": 0, "removed": 0, "changed": 0, "unchanged": 5}
+    assert back["rows"] == {"added": 3, "removed": 0, "changed": 1, "unchanged": 1, "same_content": 0}
+    assert same["same"] and same["rows"] == {"added": 0, "removed": 0, "changed": 0, "unchanged": 5, "same_content": 0}
 
 
 def test_a_difference_with_an_empty_dataset_is_everything(tmp_path: Path, raw: Dataset) -> None:

@@ -77,19 +77,19 @@ stages:
     found = mistakes(path)
 
     assert found == [
-        "14: 'use' is set twice (remove one of them)",
         "1: name: must be text (found ['tea'])",
         "2: inputts: there is no key 'inputts' (did you mean 'inputs'?)",
-        "9: stages[2]: a stage names what it uses (- use: length)",
-        "16: stages[7]: a stage names what it uses (- use: length)",
+        f"3: {tmp_path}/nothing does not exist (make a dataset with `curate import PATH --out DIR`)",
         "5: stages[0].use: there is no stage named 'lenght' (did you mean 'length'?)",
-        "8: stages[1].max_chars: input should be a valid integer, unable to parse string as an integer (found 'many')",
         "7: stages[1].min_char: there is no setting 'min_char' (did you mean 'min_chars'?)",
+        "8: stages[1].max_chars: input should be a valid integer, unable to parse string as an integer (found 'many')",
+        "9: stages[2]: a stage names what it uses (- use: length)",
         "10: stages[3]: the setting 'scores' is missing (dataset of scores, or a .parquet or .jsonl file with `row_id` "
         "and `value`)",
         "12: stages[4].keep: 'frist' is not a choice (did you mean 'first'?)",
+        "14: 'use' is set twice (remove one of them)",
         "15: stages[6].use: nothing.py is not a file (name a Python file relative to where the command runs)",
-        f"3: {tmp_path}/nothing does not exist (make a dataset with `curate import PATH --out DIR`)",
+        "16: stages[7]: a stage names what it uses (- use: length)",
     ]
 
 
@@ -135,10 +135,10 @@ def test_inputs_of_several_kinds_are_found_before_data_is_read(tmp_path: Path, r
     found = mistakes(path, inputs=[raw.folder, plain.folder, tmp_path / "nothing", text])
 
     assert [one.split(": ", 1)[1] for one in found] == [
-        "stages[1].use: there is no stage named 'lenght' (did you mean 'length'?)",
         f"{tmp_path}/nothing does not exist (make a dataset with `curate import PATH --out DIR`)",
         f"{text} is a file, not a dataset (import it first: curate import {text} --out DIR)",
         "the inputs hold different kinds of rows: chat, text (run the recipe on each kind by itself)",
+        "stages[1].use: there is no stage named 'lenght' (did you mean 'length'?)",
     ]
 
 

@@ -182,7 +182,8 @@ def serve() -> None:
 
 def _confine(allowed: list[str]) -> None:
     """From here on this process opens only its own program and the files in `allowed`, to read; and no connection."""
-    own = {sys.prefix, sys.base_prefix, sys.exec_prefix, *(path for path in sys.path if path)}
+    program = str(Path(__file__).parents[3])  # an editable install leaves it out of sys.path
+    own = {sys.prefix, sys.base_prefix, sys.exec_prefix, program, *(path for path in sys.path if path)}
     roots = tuple(f"{os.path.realpath(path)}{os.sep}" for path in own)
     forbidden = frozenset(
         """socket.connect socket.getaddrinfo socket.bind subprocess.Popen os.system os.exec os.posix_spawn os.fork
