@@ -57,9 +57,10 @@ class Reading:
         """These settings, or UserError if they name something that does not exist."""
         if self.format is not None:
             find_format(self.format)
-        known = {*OWN_KEYS, *(name for one in FORMATS.values() for name in one.fields)}
+        fields = [(name, *aliases) for one in FORMATS.values() for name, aliases in one.fields.items()]
+        known = {*OWN_KEYS, *(name for names in fields for name in names)}
         for name in self.columns.values():
-            if name not in known:
+            if name.strip().lower() not in known:
                 raise UserError(f"--map: no format has a field {name!r}", hint=nearest(name, known))
         encoding = checked_encoding(self.encoding) if self.encoding else None
         return Reading(self.format, self.columns, encoding, self.task, self.source)

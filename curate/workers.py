@@ -89,7 +89,8 @@ class Workers:
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with contextlib.suppress(BrokenPipeError):  # what was meant for a worker that is gone
+                        pipe.close()
 
     def _ask(self, block: LineBlock) -> list[Piece]:
         process = self._idle.get()

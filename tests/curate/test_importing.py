@@ -114,7 +114,7 @@ def test_a_fingerprint_is_the_same_in_another_folder_and_process(
     program = """
 import sys; from pathlib import Path
 from curate.importing import import_files; from curate.read import Reading, read_files
-reading = Reading(columns={'q': 'b', 'a': 'c'})
+reading = Reading(columns={'output': 'answer', 'instruction': 'question'})
 made = import_files([Path(sys.argv[1])], Path(sys.argv[2]), reading, {'licence': 'MIT'})
 print(made.datasets[0].manifest.fingerprint)
 """
@@ -124,7 +124,7 @@ print(made.datasets[0].manifest.fingerprint)
         said = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[2])}
         command = [sys.executable, "-c", program, str(there), str(tmp_path / f"out-{seed}")]
         found.add(subprocess.check_output(command, text=True, cwd=tmp_path, env=said).strip())
-    found.add(mark_of(monkeypatch, [here], {"licence": "MIT"}, columns={"a": "c", "q": "b"}))
+    found.add(mark_of(monkeypatch, [here], {"licence": "MIT"}, columns={"instruction": "question", "output": "answer"}))
 
     assert len(found) == 1
 
