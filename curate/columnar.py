@@ -51,8 +51,11 @@ class Layout:
         name = plan.format.name
         known = FLAT.get(name) or LISTS.get(name, ())[:1]
         names = {name for field, aliases in plan.format.fields.items() for name in (field, *aliases)}
-        plain = all(field in known for field, _ in plan.places) and not any(
-            key == NOTES or looks_inside(key) or key.strip().lower() in names for key in plan.rest
+        fields = {field for field, _ in plan.places}
+        plain = (
+            fields.issuperset(plan.format.required)
+            and fields.issubset(known)
+            and not any(key == NOTES or looks_inside(key) or key.strip().lower() in names for key in plan.rest)
         )
         return Layout(plan, tuple(row), tuple(map(type, row.values()))) if plain else None
 

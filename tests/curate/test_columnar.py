@@ -220,3 +220,14 @@ def test_one_odd_line_among_plain_ones_is_read_as_it_is_line_by_line(name: str) 
     whole = assert_both_ways_agree("\n".join([*lines[:40], ODD[name], *lines[40:]]).encode())
 
     assert whole > 20
+
+
+def test_a_block_that_ends_in_a_row_of_no_format_does_not_stop_the_next(tmp_path: Path) -> None:
+    good = {"instruction": "How do I make tea?", "output": "Boil water."}
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in [good, {"unknown": 1}, {"unknown": 1}]))
+
+    pieces = list(read_files([InputFile(path, path.name, "s")], Reading()))
+
+    assert sum(piece.frame.height for piece in pieces if piece.frame is not None) == 1
+    assert [reject.line for piece in pieces for reject in piece.rejects] == [2, 3]
