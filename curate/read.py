@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ import pyarrow as pa
 
 from curate.arrays import array, column_array, lists, same
 from curate.columnar import Layout
-from curate.files import Block, Importer, InputFile, LineBlock, checked_encoding, detect_encoding
+from curate.files import Block, Importer, InputFile, LineBlock, Stream, checked_encoding, detect_encoding
 from curate.workers import WORTH_BYTES, Workers
 from schemas.dataset import DATA, Reject, is_dataset
 from schemas.errors import Rejected, UserError, nearest
@@ -103,7 +105,14 @@ def importer_for(file: InputFile) -> Importer:
             hint=f"rename it to one of {', '.join(sorted(known))}, or use `curate collect docs` for documents",
             file=str(file.path),
         )
-    return find(IMPORTERS, known[file.suffix], Importer)()  # type: ignore[type-abstract]
+    name = "json" if file.suffix in (".jsonl", ".ndjson") and _is_array(file) else known[file.suffix]
+    return find(IMPORTERS, name, Importer)()  # type: ignore[type-abstract]
+
+
+def _is_array(file: InputFile) -> bool:
+    """Whether a file named as JSON Lines is one array of objects: it begins with one, and the next line with none."""
+    head = next(Stream(file.path).chunks(), b"")[:65536].removeprefix(codecs.BOM_UTF8)
+    return re.match(rb"\s*\[\s*\{", head) is not None and re.search(rb"\n\s*\[", head.lstrip()) is None
 
 
 def find_files(paths: Sequence[Path], source: str | None, known: Iterable[str], encoding: str | None = None) -> Found:

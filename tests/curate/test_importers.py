@@ -598,3 +598,13 @@ def test_a_link_that_leaves_the_folder_is_passed_over(tmp_path: Path) -> None:
 
     assert [file.name for file in found.files] == ["a.jsonl"]
     assert found.passed_over == ["out.jsonl"]
+
+
+@pytest.mark.parametrize("text", ['[{"text": "a"}, {"text": "b"}]', '[\n  {"text": "a"},\n  {"text": "b"}\n]\n'])
+def test_an_array_named_as_lines_is_read_as_an_array(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(text)
+
+    pieces = list(read_files([InputFile(path, path.name, "s")], Reading()))
+
+    assert [text for piece in pieces if piece.frame is not None for text in piece.frame["text"]] == ["a", "b"]
