@@ -55,7 +55,7 @@ REJECTED = "rejected.jsonl"
 REPORT = "report.html"
 REPORT_JSON = "report.json"
 
-ROW_GROUP_BYTES = 16 << 20
+ROW_GROUP_BYTES = 8 << 20
 """A row group is closed when its rows reach this size in memory."""
 
 SHARD_BYTES = 512 << 20

@@ -11,7 +11,7 @@ import polars as pl
 from curate.stage import Field, Filter, Setting, drop, keep
 
 _OUTSIDE = r"(?s)```.*?(?:```|\z)"
-_SLICE_CHARS = 2_000_000  # how much text is worked on at once: 0.1 GB of numbers
+_SLICE_CHARS = 500_000  # how much text is worked on at once: 30 MB of numbers
 _LONGEST_PHRASE = 12
 _LINE_LETTERS = 6  # lines with fewer letters (rules, brackets, rows of numbers) may come again
 _ASKS_FOR_IT = (
