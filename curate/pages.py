@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from schemas.console import count, duration, heading, say, share, size, table
 from schemas.excerpt import excerpt
 
@@ -251,13 +249,6 @@ def settings_table(settings: Sequence[dict[str, Any]]) -> None:
         default = "required" if one["required"] else str(one["default"])
         rows.append((one["name"], one["type"], excerpt(default, 40), one["description"]))
     table(("setting", "type", "default", "meaning"), rows)
-
-
-def settings_page(cls: type[BaseModel]) -> None:
-    """Settings of a class."""
-    from curate.recipe import describe_settings
-
-    settings_table(describe_settings(cls))
 
 
 def collectors_page(found: Sequence[dict[str, Any]]) -> None:

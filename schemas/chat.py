@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import polars as pl
 
-from schemas.rows import columns, content_columns
+from schemas.rows import content_columns
 
 Field = Literal["instruction", "answer", "conversation", "prompt", "chosen", "rejected", "text"]
 """What a stage looks at in a row, whatever the row's kind. See `field`."""
@@ -111,8 +111,3 @@ def rewrite(kind: str, change: Callable[[pl.Expr], pl.Expr]) -> dict[str, pl.Exp
         return {"prompt": messages(pl.col("prompt")), "answers": answers}
     conversations = [name for name in content_columns(kind) if name in ("messages", "prompt", "chosen", "rejected")]
     return {name: messages(pl.col(name)) for name in conversations}
-
-
-def empty_frame(kind: str) -> pl.DataFrame:
-    """A frame of the kind's canonical columns with no rows."""
-    return pl.DataFrame(schema=columns(kind))
