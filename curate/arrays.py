@@ -12,9 +12,23 @@ import pyarrow as pa
 
 
 def array(values: Sequence[Any] | np.ndarray[Any, Any] | pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pa.Array:
-    """The values as an array of a plain type, strings with 64-bit offsets. Raises TypeError for other values."""
+    """The values as an array of a plain type. Raises TypeError for other values."""
     series = values if isinstance(values, pl.Series) else pl.Series(values, dtype=dtype, strict=True)
-    return series.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return series.to_arrow(compat_level=pl.CompatLevel.newest())
+
+
+def hexadecimal(raw: bytes, width: int) -> pa.Array:
+    """Each `width` bytes of `raw` as a string of hexadecimal digits."""
+    count = len(raw) // width
+    offsets = np.arange(count + 1, dtype=np.int64) * (2 * width)
+    return pa.Array.from_buffers(
+        pa.large_string(), count, [None, pa.py_buffer(offsets), pa.py_buffer(raw.hex().encode())]
+    )
+
+
+def from_hexadecimal(strings: pl.Series) -> bytes:
+    """What `hexadecimal` was made from."""
+    return bytes.fromhex("".join(strings.to_list()))
 
 
 def same(value: Any, dtype: pl.DataType | type[pl.DataType], count: int) -> pa.Array:

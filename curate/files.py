@@ -98,6 +98,8 @@ class LineBlock:
     first_line: int
     rejects: list[Reject]
     bytes_read: int
+    offset: int | None = None
+    """Where in the file `data` stands as it is; None if it was unpacked or decoded."""
 
     def parse(self) -> Block:
         """The rows, line by line."""
@@ -126,6 +128,7 @@ class Stream:
         self.path = path
         self.size = path.stat().st_size
         self.bytes_read = 0
+        self.packed = False
         self.problem: Rejected | None = None
         """Set when the stream ended early; what came before is good."""
 
@@ -135,6 +138,7 @@ class Stream:
             magic = file.read(4)
             file.seek(0)
             raw = self._raw(file)
+            self.packed = magic.startswith((_GZIP, _ZSTD))
             if magic.startswith(_GZIP):
                 yield from self._gzip(raw)
             elif magic.startswith(_ZSTD):
@@ -247,10 +251,14 @@ def _mark_bad(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("assay_mark_bad", _mark_bad)
 
 
+UTF8 = ("utf-8", "ascii")
+"""Encodings of text that is UTF-8 already."""
+
+
 def utf8_chunks(stream: Stream, encoding: str) -> Iterator[bytes]:
     """The stream's text as UTF-8 bytes without a byte order mark. Bytes that cannot be decoded become invalid UTF-8."""
     chunks = stream.chunks()
-    if encoding in ("utf-8", "ascii"):
+    if encoding in UTF8:
         first = next(chunks, b"")
         yield first.removeprefix(codecs.BOM_UTF8)
         yield from chunks
@@ -303,6 +311,8 @@ def _guess(sample: bytes) -> str:
     if (even + odd) * 20 > len(begin) and max(even, odd) > 4 * min(even, odd):
         return "utf-16-be" if even > odd else "utf-16-le"
     cut = sample[: sample.rfind(b"\n") + 1] or sample
+    if _decodes(cut, "utf-8"):
+        return "utf-8"
     decoded = codecs.getincrementaldecoder("utf-8")("replace").decode(cut)
     bad = decoded.count("\ufffd")
     if bad * 2 <= sum(not char.isascii() for char in decoded):

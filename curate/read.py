@@ -17,7 +17,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
-from curate.arrays import array, column_array, lists, same
+from curate.arrays import array, column_array, from_hexadecimal, hexadecimal, lists, same
 from curate.columnar import Layout
 from curate.files import Block, Importer, InputFile, LineBlock, Stream, checked_encoding, detect_encoding
 from curate.workers import WORTH_BYTES, Workers
@@ -25,7 +25,7 @@ from schemas.dataset import DATA, Reject, is_dataset
 from schemas.errors import Rejected, UserError, nearest
 from schemas.formats import FORMATS, OWN_KEYS, Format, Plan, Read, find_format, looks_inside, plan_for, read_row
 from schemas.lookup import find, names
-from schemas.rows import columns, content_columns, content_digest, row_ids
+from schemas.rows import ID_BYTES, columns, content_columns, content_digest, row_ids
 
 IMPORTERS = "curate.importers"
 
@@ -273,9 +273,9 @@ class _FileReader:
     def _numbered(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows that a worker read, with their ids."""
         assert self.repeats is not None
-        digests = [bytes.fromhex(one) for one in frame["content_hash"]]
+        digests = from_hexadecimal(frame["content_hash"])
         ids = row_ids(self.file.source, digests, self.repeats.count(self.file.source, digests))
-        return frame.with_columns(pl.Series("id", ids, dtype=pl.String))
+        return frame.with_columns(pl.Series("id", hexadecimal(ids, ID_BYTES), dtype=pl.String))
 
     def line_block(self, block: LineBlock) -> Iterator[Piece]:
         """The pieces of some lines: by whole columns where their rows are plain, else line by line."""
@@ -379,9 +379,9 @@ class Repeats:
     def __init__(self) -> None:
         self._runs: dict[str, list[np.ndarray[Any, np.dtype[np.uint64]]]] = {}
 
-    def count(self, source: str, digests: list[bytes]) -> list[int]:
-        """For each digest, how many equal ones this source had before it."""
-        keys = np.frombuffer(b"".join(digest[:8] for digest in digests), dtype=np.uint64)
+    def count(self, source: str, digests: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """For each of the digests, of 16 bytes each, how many equal ones this source had before it."""
+        keys = np.frombuffer(digests, dtype=np.uint64)[::2]
         runs = self._runs.setdefault(source, [])
         order = np.argsort(keys, kind="stable")
         ordered = keys[order]
@@ -396,7 +396,7 @@ class Repeats:
             runs.append(merged)
         counts = np.empty(len(keys), dtype=np.int64)
         counts[order] = before
-        return [int(count) for count in counts]
+        return counts
 
 
 def assemble(
@@ -438,7 +438,7 @@ def assemble(
     frame = frame_of(
         kind,
         file,
-        digests=digests,
+        digests=b"".join(digests),
         repeats=repeats,
         lines=[lines[place] for place in places],
         parts=[parts[place] for place in places] if parts else part,
@@ -459,25 +459,26 @@ def frame_of(
     kind: str,
     file: InputFile,
     *,
-    digests: list[bytes],
+    digests: bytes,
     repeats: Repeats | None,
     lines: Sequence[int | None] | np.ndarray[Any, Any],
     parts: Sequence[str | None] | str | None,
-    extras: list[str | None] | None,
-    external_ids: list[str | None] | None,
-    tasks: list[str | None] | str | None,
-    languages: list[str | None] | None,
-    splits: list[str | None] | None,
+    extras: Sequence[str | None] | pl.Series | None,
+    external_ids: Sequence[str | None] | pl.Series | None,
+    tasks: Sequence[str | None] | pl.Series | str | None,
+    languages: Sequence[str | None] | pl.Series | None,
+    splits: Sequence[str | None] | pl.Series | None,
     content: Mapping[str, pa.Array],
 ) -> pl.DataFrame:
-    """A frame of a kind's canonical columns from its parts, as long as `digests`; one value stands for all rows.
+    """A frame of a kind's canonical columns from its parts; one value stands for all rows. `digests` has the 16-byte
+    content digest of each row.
 
     Without `repeats` the rows have empty ids, for somebody else to give."""
-    count = len(digests)
-    ids = row_ids(file.source, digests, repeats.count(file.source, digests)) if repeats is not None else ""
+    count = len(digests) // ID_BYTES
+    ids = row_ids(file.source, digests, repeats.count(file.source, digests)) if repeats is not None else None
     data: dict[str, pa.Array] = {
-        "id": _strings(ids, count),
-        "content_hash": array([digest.hex() for digest in digests], pl.String),
+        "id": same("", pl.String, count) if ids is None else hexadecimal(ids, ID_BYTES),
+        "content_hash": hexadecimal(digests, ID_BYTES),
         "copy": same(0, pl.Int64, count),
         "external_id": _strings(external_ids, count),
         "source": _strings(file.source, count),
@@ -496,7 +497,7 @@ def frame_of(
     return frame.select(pl.col(name).cast(dtype) for name, dtype in columns(kind).items())
 
 
-def _strings(values: Sequence[str | None] | str | None, count: int) -> pa.Array:
+def _strings(values: Sequence[str | None] | pl.Series | str | None, count: int) -> pa.Array:
     if values is None or isinstance(values, str):
         return same(values, pl.String, count)
     return array(values, pl.String)

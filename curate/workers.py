@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from curate.files import InputFile, LineBlock
-from schemas.dataset import Reject, to_arrow
+from schemas.dataset import Reject
 from schemas.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Workers:
             "usual": usual,
         }
         search = os.pathsep.join(path for path in sys.path if path)
-        environment = {**os.environ, "PYTHONPATH": search, "POLARS_MAX_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": search, "POLARS_MAX_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         for _ in range(self._count):
             process = subprocess.Popen(
                 [sys.executable, "-c", "from curate.workers import serve; serve()"],
@@ -98,8 +98,8 @@ class Workers:
             return self._answer(process, block)
         except (EOFError, BrokenPipeError):
             raise UserError(
-                f"a process that read {self._file.path} ended (status {process.poll()}); perhaps memory ran out",
-                hint="run the same command again, with more memory free",
+                f"a process that read {self._file.path} ended (status {process.poll()}); perhaps memory ran out, or the file changed",
+                hint="run the same command again, with more memory free and the file at rest",
             ) from None
         finally:
             self._idle.put(process)
@@ -109,8 +109,10 @@ class Workers:
 
         rejected = [asdict(one) for one in block.rejects]
         head = {"line": block.first_line, "bytes_read": block.bytes_read, "rejects": rejected}
-        _send(_pipe(process.stdin), orjson.dumps(head))
-        _send(_pipe(process.stdin), block.data)
+        place = None if block.offset is None else [block.offset, len(block.data)]
+        _send(_pipe(process.stdin), orjson.dumps(head | {"place": place}))
+        if place is None:
+            _send(_pipe(process.stdin), block.data)
         answer = orjson.loads(_receive(_pipe(process.stdout)))
         pieces = []
         for one in answer:
@@ -128,7 +130,7 @@ def serve() -> None:
 
 
 def _serve() -> None:
-    gc.set_threshold(100_000, 50, 100)  # as in the command itself, and for the same reason: see curate.cli.main
+    gc.set_threshold(1_000_000, 50, 100)  # a block's rows are let go by themselves, and looking for rings costs 6 %
     from curate.read import Reading, file_reader
 
     source, sink = sys.stdin.buffer, sys.stdout.buffer
@@ -139,7 +141,8 @@ def _serve() -> None:
     while True:
         head = orjson.loads(_receive(source))
         rejects = [Reject(**record) for record in head["rejects"]]
-        block = LineBlock(file, _receive(source), head["line"], rejects, head["bytes_read"])
+        data = _receive(source) if head["place"] is None else _part(file.path, *head["place"])
+        block = LineBlock(file, data, head["line"], rejects, head["bytes_read"])
         pieces = list(reader.line_block(block))
         answer: list[dict[str, Any]] = [
             {
@@ -157,12 +160,22 @@ def _serve() -> None:
         sink.flush()
 
 
+def _part(path: Path, offset: int, length: int) -> bytes:
+    """Some of a file's bytes. Raises EOFError where they are not there any more."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        data = file.read(length)
+    if len(data) < length:
+        raise EOFError
+    return data
+
+
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     assert pipe is not None
     return pipe
 
 
-def _send(pipe: IO[bytes], data: bytes) -> None:
+def _send(pipe: IO[bytes], data: bytes | memoryview) -> None:
     pipe.write(_LENGTH.pack(len(data)))
     pipe.write(data)
     pipe.flush()
@@ -180,12 +193,12 @@ def _receive(pipe: IO[bytes]) -> bytes:
     return data
 
 
-def _bytes(frame: pl.DataFrame) -> bytes:
+def _bytes(frame: pl.DataFrame) -> memoryview:
     sink = pa.BufferOutputStream()
-    table = to_arrow(frame)
+    table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return bytes(sink.getvalue())
+    return memoryview(sink.getvalue())
 
 
 def _frame(data: bytes) -> pl.DataFrame:

@@ -182,7 +182,7 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
 
 
 def rows_digest(frame: pl.DataFrame) -> int:
-    """Order-independent digest of rows: the sum of each row's BLAKE2b digest, modulo 2**256.
+    """Order-independent digest of rows: the sum of each row's SHA-256, modulo 2**256.
 
     A row's digest covers its common columns; its content is covered by `content_hash`. Digests of parts add up.
     """
@@ -197,11 +197,18 @@ def rows_digest(frame: pl.DataFrame) -> int:
         pl.col("origin").struct.field("part").fill_null(nothing),
         pl.col("parents").list.join(","),
     ]
-    # A unit separator after each part's length keeps two rows from looking alike by moving text between columns.
-    told_apart = [pl.concat_str(part.str.len_bytes().cast(pl.String), pl.lit("\x1f"), part) for part in parts]
-    lines = frame.select(pl.concat_str(told_apart, separator="\x1e").cast(pl.Binary)).to_series().to_list()
-    blake2b = hashlib.blake2b
-    digests = b"".join([blake2b(line, digest_size=32).digest() for line in lines])
+    # Each part's length and a unit separator before it keep two rows from looking alike by moving text between columns.
+    told_apart: list[pl.Series | str] = []
+    for series in frame.select(part.alias(str(place)) for place, part in enumerate(parts)):
+        first = series.first()
+        if told_apart and first is not None and (series == first).all():  # most columns of most frames hold one value
+            told_apart += ["\x1e", f"{len(first.encode())}\x1f{first}"]
+        else:
+            told_apart += ["\x1e", series.str.len_bytes().cast(pl.String), "\x1f", series]
+    line = pl.concat_str([pl.lit(part) for part in told_apart[1:]])
+    lines = frame.select(line.cast(pl.Binary)).to_series().to_list()
+    sha256 = hashlib.sha256
+    digests = b"".join([sha256(line).digest() for line in lines])
     # Each digest as eight 32-bit limbs; the sums of limbs fit into 64 bits for four thousand million rows.
     limbs = np.frombuffer(digests, dtype="<u4").reshape(-1, 8).sum(axis=0, dtype=np.uint64)
     total = sum(int(limb) << (32 * place) for place, limb in enumerate(limbs))

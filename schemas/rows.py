@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 import orjson
+import numpy as np
 import polars as pl
 from pydantic import Field
 
@@ -193,23 +194,31 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
-def content_digest(content: Mapping[str, Any], *, nulls: bool = True) -> bytes:
-    """16-byte BLAKE2b digest of a row's content columns. Nulls and key order do not count.
+def content_digest(content: Mapping[str, Any], *, nulls: bool = True, ordered: bool = False) -> bytes:
+    """16-byte digest of a row's content columns as JSON with sorted keys. Nulls and key order do not count.
 
-    `nulls=False` says that there are none in it at any depth, which saves looking. Surrogate code points cannot occur:
-    importers reject them.
+    `nulls=False` says that there are none in it at any depth, and `ordered` that all keys are in order, which saves
+    looking and sorting. Surrogate code points cannot occur: importers reject them.
     """
-    encoded = orjson.dumps(_without_nulls(dict(content)) if nulls else content, option=orjson.OPT_SORT_KEYS)
-    return hashlib.blake2b(encoded, digest_size=ID_BYTES).digest()
+    encoded = orjson.dumps(
+        _without_nulls(dict(content)) if nulls else content, option=None if ordered else orjson.OPT_SORT_KEYS
+    )
+    return digest(encoded)
 
 
-def row_ids(source: str, digests: Sequence[bytes], occurrences: Sequence[int]) -> list[str]:
-    """Ids of rows of one source: 32 hexadecimal digits each, from the source, the row's content digest and which repeat
-    of that content it is."""
-    begin = hashlib.blake2b(source.encode() + b"\x00", digest_size=ID_BYTES)
-    found = []
-    for digest, occurrence in zip(digests, occurrences, strict=True):
-        key = begin.copy()
-        key.update(digest + b"\x00%d" % occurrence)
-        found.append(key.hexdigest())
-    return found
+def digest(data: bytes) -> bytes:
+    """The first 16 bytes of SHA-256, which processors compute themselves: 1.5 times as fast as BLAKE2b."""
+    return sha256(data).digest()[:ID_BYTES]
+
+
+def row_ids(source: str, digests: bytes, occurrences: np.ndarray[Any, np.dtype[np.int64]]) -> bytes:
+    """Ids of rows of one source, 16 bytes each, as `digests` has the rows' content digests. `occurrences` says which
+    repeat of its content in that source each row is.
+
+    An id is the content's digest XOR that of the source's name and the occurrence: as hard to bring to a
+    collision as the digest itself, and made for many rows at once.
+    """
+    which, places = np.unique(occurrences, return_inverse=True)
+    salts = [digest(b"%b\x00%d" % (source.encode(), occurrence)) for occurrence in which.tolist()]
+    salt = np.frombuffer(b"".join(salts), dtype=np.uint64).reshape(-1, 2)[places]
+    return (np.frombuffer(digests, dtype=np.uint64).reshape(-1, 2) ^ salt).tobytes()

@@ -10,6 +10,7 @@ from curate.files import (
     Block,
     Importer,
     InputFile,
+    UTF8,
     LineBlock,
     Stream,
     detect_encoding,
@@ -34,7 +35,8 @@ class JsonLines(Importer):
 
     def line_blocks(self, file: InputFile) -> Iterator[LineBlock]:
         stream = Stream(file.path)
-        chunks = utf8_chunks(stream, file.encoding or detect_encoding(file.path))
+        encoding = file.encoding or detect_encoding(file.path)
+        chunks = utf8_chunks(stream, encoding)
         line, rest, skipped = 1, b"", b""
         for chunk in chunks:
             data = rest + chunk
@@ -48,7 +50,9 @@ class JsonLines(Importer):
             elif skipped:
                 rest = b""
             if end:
-                yield LineBlock(file, data[:end], line, rejects, stream.bytes_read)
+                as_it_is = encoding in UTF8 and not stream.packed
+                offset = stream.bytes_read - len(rest) - end if as_it_is else None
+                yield LineBlock(file, data[:end], line, rejects, stream.bytes_read, offset)
                 line += data.count(b"\n", 0, end)
             elif rejects:
                 yield LineBlock(file, b"", line, rejects, stream.bytes_read)

@@ -235,6 +235,6 @@ def test_repeats_are_counted_across_frames_of_any_size() -> None:
 
     counted = []
     for begin, end in [(0, 1), (1, 3), (3, 100), (100, 101), (101, 499), (499, 500)]:
-        counted += repeats.count("s", contents[begin:end])
+        counted += repeats.count("s", b"".join(contents[begin:end])).tolist()
 
     assert counted == expected

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -70,10 +71,10 @@ CONTENT: dict[str, list[dict[str, Any]]] = {
 def frame(kind: str, contents: Sequence[dict[str, Any]], **given: Any) -> pl.DataFrame:
     full = [dict.fromkeys(content_columns(kind)) | content for content in contents]
     digests = [content_digest(content) for content in full]
-    ids = row_ids("web", digests, list(range(len(full))))
+    ids = row_ids("web", b"".join(digests), np.arange(len(full)))
     rows = [
         dict.fromkeys(columns(kind))
-        | {"id": ids[place], "content_hash": digests[place].hex(), "copy": 0, "source": "web", "parents": []}
+        | {"id": ids[16 * place :][:16].hex(), "content_hash": digests[place].hex(), "copy": 0, "source": "web", "parents": []}
         | {"origin": {"file": "a.jsonl", "line": place + 1, "part": None}}
         | content
         | given
