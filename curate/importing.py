@@ -14,8 +14,19 @@ from pydantic import ValidationError
 
 from curate.collectors.collector import Collector, Found, Refused
 from curate.files import InputFile
-from curate.read import Piece, Reading, Repeats, assemble, file_encoding, find_files, find_rows, read_files
+from curate.read import (
+    Piece,
+    Reading,
+    Repeats,
+    assemble,
+    file_encoding,
+    find_files,
+    find_rows,
+    is_large,
+    read_files,
+)
 from curate.recipe import checked_settings
+from curate.workers import Workers
 from schemas.console import progress
 from schemas.dataset import Dataset, DatasetWriter, Reject, RejectSink, Told, datasets_in, open_dataset, sha256_of
 from schemas.errors import UserError
@@ -63,7 +74,10 @@ def import_files(
         "source": reading.source,
     }
     job = _Job("import", paths, out, found.files, found.passed_over, settings, source)
-    return job.carry_out(lambda: read_files(found.files, reading), replace=replace)
+    with Workers() as workers:
+        if any(map(is_large, found.files)):
+            workers.start()  # while the files are hashed
+        return job.carry_out(lambda: read_files(found.files, reading, workers), replace=replace)
 
 
 def collect_files(

@@ -191,15 +191,23 @@ def find_rows(paths: Sequence[Path], reading: Reading) -> Found:
     return found
 
 
-def read_files(files: Sequence[InputFile], reading: Reading) -> Iterator[Piece]:
-    """Every row of the files, in order, and every refusal. Raises UserError when a column to map is in none of them."""
+def is_large(file: InputFile) -> bool:
+    """Whether several processes read the file."""
+    return file.suffix in (".jsonl", ".ndjson") and file.path.stat().st_size >= WORTH_BYTES
+
+
+def read_files(files: Sequence[InputFile], reading: Reading, workers: Workers | None = None) -> Iterator[Piece]:
+    """Every row of the files, in order, and every refusal. Raises UserError when a column to map is in none of them.
+
+    `workers` may be given to read large files if they were started before."""
     repeats = Repeats()
     unseen, seen = set(reading.columns), set[str]()
-    for file in files:
-        reader = _FileReader(file, reading, repeats)
-        yield from reader.pieces()
-        unseen -= reader.columns_seen
-        seen |= reader.columns_seen
+    with workers or Workers() as some:
+        for file in files:
+            reader = _FileReader(file, reading, repeats, some)
+            yield from reader.pieces()
+            unseen -= reader.columns_seen
+            seen |= reader.columns_seen
     for name in sorted(unseen):
         raise UserError(f"--map: there is no column {name!r} in the files", hint=nearest(name, seen))
 
@@ -214,8 +222,11 @@ def file_reader(file: InputFile, reading: Reading, usual: str | None) -> _FileRe
 class _FileReader:
     """Reads one file: recognises formats from a sample first, then row by row."""
 
-    def __init__(self, file: InputFile, reading: Reading, repeats: Repeats | None) -> None:
+    def __init__(
+        self, file: InputFile, reading: Reading, repeats: Repeats | None, workers: Workers | None = None
+    ) -> None:
         self.file = file
+        self.workers = workers
         self.reading = reading
         self.repeats = repeats
         self.forced: Format | None = find_format(reading.format) if reading.format else None
@@ -254,21 +265,16 @@ class _FileReader:
 
     def _lines(self, lines: Iterator[LineBlock]) -> Iterator[Piece]:
         """The pieces of a file of JSON lines; of a large one, in several processes once its format is known."""
-        large = self.file.path.stat().st_size >= WORTH_BYTES
         for block in lines:
             yield from self.line_block(block)
-            if large and self.usual is not None:
+            if self.workers is not None and self.usual is not None and is_large(self.file):
                 break
         else:
             return
-        workers = Workers(self.file, self.reading, self.usual.name)
-        try:
-            for piece in workers.pieces(lines):
-                if piece.frame is not None:
-                    piece.frame = self._numbered(piece.frame)
-                yield piece
-        finally:
-            workers.close()
+        for piece in self.workers.pieces(self.file, self.reading, self.usual.name, lines):
+            if piece.frame is not None:
+                piece.frame = self._numbered(piece.frame)
+            yield piece
 
     def _numbered(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows that a worker read, with their ids."""
@@ -370,7 +376,7 @@ def usual_format(rows: Iterable[dict[str, Any]]) -> Format | None:
 
 
 class Repeats:
-    """Counts how often the same content of the same source came before. 8 bytes a row.
+    """Counts how often the same content of the same source came before. 8 bytes a row, and 16 MB.
 
     Contents are told apart by 64 of their digest's bits. Should two different ones ever collide, the later counts as a
     repeat: its id is another one than it would have been, and as unique.
@@ -378,6 +384,8 @@ class Repeats:
 
     def __init__(self) -> None:
         self._runs: dict[str, list[np.ndarray[Any, np.dtype[np.uint64]]]] = {}
+        self._perhaps = np.zeros(1 << 24, dtype=bool)
+        """Whether some key with these lowest bits was there: most keys are new, and need no search."""
 
     def count(self, source: str, digests: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
         """For each of the digests, of 16 bytes each, how many equal ones this source had before it."""
@@ -387,8 +395,13 @@ class Repeats:
         ordered = keys[order]
         first = np.searchsorted(ordered, ordered, side="left")
         before = np.arange(len(ordered)) - first
+        slots = (ordered & np.uint64(len(self._perhaps) - 1)).astype(np.int64)
+        perhaps = np.flatnonzero(self._perhaps[slots])
+        self._perhaps[slots] = True
+        searched = ordered[perhaps]
         for run in runs:
-            before += np.searchsorted(run, ordered, side="right") - np.searchsorted(run, ordered, side="left")
+            found = np.searchsorted(run, searched, side="right") - np.searchsorted(run, searched, side="left")
+            before[perhaps] += found
         runs.append(ordered)
         while len(runs) > 1 and len(runs[-2]) <= 2 * len(runs[-1]):
             merged = np.concatenate([runs.pop(), runs.pop()])

@@ -1,4 +1,4 @@
-"""Reading the lines of one large file in several processes at once: the same pieces in the same order as in one.
+"""Reading the lines of large files in several processes at once: the same pieces in the same order as in one.
 
 A worker is a plain child process that speaks over its standard input and output, in messages of a length and that many
 bytes. It ends when its input ends, so that none outlives a command that was killed.
@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import orjson
 import polars as pl
@@ -43,18 +43,23 @@ _LENGTH = struct.Struct("<q")
 
 
 class Workers:
-    """Child processes that read blocks of lines of one file."""
+    """Child processes that read blocks of lines. They are started by `start`, or when the first block is there."""
 
-    def __init__(self, file: InputFile, reading: Reading, usual: str | None) -> None:
-        self._file = file
+    def __init__(self) -> None:
         self._count = min(os.cpu_count() or 1, MOST)
         self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
         self._all: list[subprocess.Popen[bytes]] = []
-        told = {
-            "file": [str(file.path.absolute()), file.name, file.source, file.encoding],
-            "reading": asdict(reading),
-            "usual": usual,
-        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the processes, which takes them a second; nothing if they are there."""
+        if self._all:
+            return
         search = os.pathsep.join(path for path in sys.path if path)
         environment = {**os.environ, "PYTHONPATH": search, "POLARS_MAX_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         for _ in range(self._count):
@@ -65,16 +70,21 @@ class Workers:
                 env=environment,
             )
             self._all.append(process)
-            _send(_pipe(process.stdin), orjson.dumps(told))
             self._idle.put(process)
 
-    def pieces(self, blocks: Iterator[LineBlock]) -> Iterator[Piece]:
-        """The pieces of the blocks, in order. Their rows have no ids yet."""
+    def pieces(self, file: InputFile, reading: Reading, usual: str, blocks: Iterator[LineBlock]) -> Iterator[Piece]:
+        """The pieces of a file's blocks, in order, `usual` the name of its usual format. Their rows have no ids yet."""
+        self.start()
+        told = {
+            "file": [str(file.path.absolute()), file.name, file.source, file.encoding],
+            "reading": asdict(reading),
+            "usual": usual,
+        }
         waiting: deque[Future[list[Piece]]] = deque()
         with ThreadPoolExecutor(self._count, thread_name_prefix="reader") as pool:
             try:
                 for block in blocks:
-                    waiting.append(pool.submit(self._ask, block))
+                    waiting.append(pool.submit(self._ask, told, block))
                     if len(waiting) > 2 * self._count:
                         yield from waiting.popleft().result()
                 while waiting:
@@ -92,25 +102,26 @@ class Workers:
                     with contextlib.suppress(BrokenPipeError):  # what was meant for a worker that is gone
                         pipe.close()
 
-    def _ask(self, block: LineBlock) -> list[Piece]:
+    def _ask(self, told: dict[str, Any], block: LineBlock) -> list[Piece]:
         process = self._idle.get()
         try:
-            return self._answer(process, block)
+            return self._answer(process, told, block)
         except (EOFError, BrokenPipeError):
             raise UserError(
-                f"a process that read {self._file.path} ended (status {process.poll()}); perhaps memory ran out, or the file changed",
+                f"a process that read {block.file.path} ended (status {process.poll()}); perhaps memory ran out, or the "
+                "file changed",
                 hint="run the same command again, with more memory free and the file at rest",
             ) from None
         finally:
             self._idle.put(process)
 
-    def _answer(self, process: subprocess.Popen[bytes], block: LineBlock) -> list[Piece]:
+    def _answer(self, process: subprocess.Popen[bytes], told: dict[str, Any], block: LineBlock) -> list[Piece]:
         from curate.read import Piece
 
         rejected = [asdict(one) for one in block.rejects]
         head = {"line": block.first_line, "bytes_read": block.bytes_read, "rejects": rejected}
         place = None if block.offset is None else [block.offset, len(block.data)]
-        _send(_pipe(process.stdin), orjson.dumps(head | {"place": place}))
+        _send(_pipe(process.stdin), orjson.dumps(told | head | {"place": place}))
         if place is None:
             _send(_pipe(process.stdin), block.data)
         answer = orjson.loads(_receive(_pipe(process.stdout)))
@@ -118,7 +129,7 @@ class Workers:
         for one in answer:
             frame = _frame(_receive(_pipe(process.stdout))) if one["frame"] else None
             rejects = [Reject(**record) for record in one["rejects"]]
-            pieces.append(Piece(self._file, one["kind"], frame, rejects, Counter(one["formats"]), block.bytes_read))
+            pieces.append(Piece(block.file, one["kind"], frame, rejects, Counter(one["formats"]), block.bytes_read))
         return pieces
 
 
@@ -134,12 +145,14 @@ def _serve() -> None:
     from curate.read import Reading, file_reader
 
     source, sink = sys.stdin.buffer, sys.stdout.buffer
-    told = orjson.loads(_receive(source))
-    path, name, of, encoding = told["file"]
-    file = InputFile(Path(path), name, of, encoding)
-    reader = file_reader(file, Reading(**told["reading"]), told["usual"])
+    file, reader, known = None, None, None
     while True:
         head = orjson.loads(_receive(source))
+        told = (head["file"], head["reading"], head["usual"])
+        if file is None or reader is None or told != known:
+            path, name, of, encoding = head["file"]
+            file, known = InputFile(Path(path), name, of, encoding), told
+            reader = file_reader(file, Reading(**head["reading"]), head["usual"])
         rejects = [Reject(**record) for record in head["rejects"]]
         data = _receive(source) if head["place"] is None else _part(file.path, *head["place"])
         block = LineBlock(file, data, head["line"], rejects, head["bytes_read"])

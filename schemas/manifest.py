@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import metadata
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import orjson
@@ -200,7 +200,7 @@ def rows_digest(frame: pl.DataFrame) -> int:
     # Each part's length and a unit separator before it keep two rows from looking alike by moving text between columns.
     told_apart: list[pl.Series | str] = []
     for series in frame.select(part.alias(str(place)) for place, part in enumerate(parts)):
-        first = series.first()
+        first = cast(str | None, series.first())
         if told_apart and first is not None and (series == first).all():  # most columns of most frames hold one value
             told_apart += ["\x1e", f"{len(first.encode())}\x1f{first}"]
         else:

@@ -10,8 +10,8 @@ from functools import cache
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-import orjson
 import numpy as np
+import orjson
 import polars as pl
 from pydantic import Field
 

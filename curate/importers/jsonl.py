@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
+import numpy as np
+
 from curate.files import (
     MAX_ROW_BYTES,
+    UTF8,
     Block,
     Importer,
     InputFile,
-    UTF8,
     LineBlock,
     Stream,
     detect_encoding,
@@ -53,7 +55,7 @@ class JsonLines(Importer):
                 as_it_is = encoding in UTF8 and not stream.packed
                 offset = stream.bytes_read - len(rest) - end if as_it_is else None
                 yield LineBlock(file, data[:end], line, rejects, stream.bytes_read, offset)
-                line += data.count(b"\n", 0, end)
+                line += int(np.count_nonzero(np.frombuffer(data, np.uint8, end) == ord("\n")))
             elif rejects:
                 yield LineBlock(file, b"", line, rejects, stream.bytes_read)
             if len(rest) > MAX_ROW_BYTES:

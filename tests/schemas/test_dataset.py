@@ -74,7 +74,13 @@ def frame(kind: str, contents: Sequence[dict[str, Any]], **given: Any) -> pl.Dat
     ids = row_ids("web", b"".join(digests), np.arange(len(full)))
     rows = [
         dict.fromkeys(columns(kind))
-        | {"id": ids[16 * place :][:16].hex(), "content_hash": digests[place].hex(), "copy": 0, "source": "web", "parents": []}
+        | {
+            "id": ids[16 * place :][:16].hex(),
+            "content_hash": digests[place].hex(),
+            "copy": 0,
+            "source": "web",
+            "parents": [],
+        }
         | {"origin": {"file": "a.jsonl", "line": place + 1, "part": None}}
         | content
         | given
