@@ -294,6 +294,57 @@ def run(
 
 
 @app.command()
+def dedup(
+    paths: Annotated[list[Path], typer.Argument(help="Datasets, or files of rows.", show_default=False)],
+    out: Out,
+    threshold: Annotated[float, typer.Option("--threshold", help="Jaccard similarity from which on rows go.")] = 0.8,
+    ngram: Annotated[
+        int | None, typer.Option("--ngram", help="Tokens of a shingle; 5, and 2 for short texts, if not given.")
+    ] = None,
+    on: Annotated[
+        list[str] | None,
+        typer.Option("--on", help="Field to compare: instruction, answer, conversation, ...; may be repeated."),
+    ] = None,
+    shingle: Annotated[str, typer.Option("--shingle", help="words or characters.")] = "words",
+    search: Annotated[str, typer.Option("--search", help="auto, exact or lsh.")] = "auto",
+    keep: Annotated[str, typer.Option("--keep", help="Which row stays: first, last, longest, newest, best.")] = "first",
+    by: Annotated[str | None, typer.Option("--by", help="Key of `extra` that says the date or score.")] = None,
+    prefer: Annotated[
+        list[str] | None, typer.Option("--prefer", help="A source whose rows rather stay; may be repeated.")
+    ] = None,
+    explore: Annotated[
+        float | None, typer.Option("--explore", help="Also count what thresholds down to this one would drop.")
+    ] = None,
+    replace: Replace = False,
+    report: ReportFile = None,
+    as_json: Json = False,
+    strict: Strict = False,
+) -> None:
+    """Drop rows that are nearly the same as a row that stays; a one-stage recipe.
+
+    Every pair is verified by its exact similarity. The report shows clusters side by side, the pairs at the border, and
+    how many rows stay at other thresholds.
+    """
+    from curate.recipe import one_stage
+    from curate.running import as_datasets, run_recipe
+
+    settings = {
+        "threshold": threshold,
+        "ngram": ngram,
+        "field": (on[0] if len(on) == 1 else on) if on else None,
+        "shingle": shingle,
+        "search": search,
+        "keep": keep,
+        "by": by,
+        "prefer": prefer,
+        "explore": explore,
+    }
+    given = {name: value for name, value in settings.items() if value is not None}
+    recipe = one_stage("near_duplicates", given, as_datasets(paths), "curate dedup")
+    _show_made(run_recipe(recipe, out, replace=replace), as_json=as_json, strict=strict, report=report)
+
+
+@app.command()
 def stages(
     name: Annotated[
         str | None, typer.Argument(help="Show this stage's settings and examples.", show_default=False)

@@ -52,7 +52,7 @@ import numpy.typing as npt
 import polars as pl
 
 from curate.marks import summarise, with_fields
-from curate.stage import Compare, Edit, Filter, Stage
+from curate.stage import Choice, Compare, Edit, Filter, Stage
 from schemas.chat import Field, field
 from schemas.errors import UserError
 from schemas.excerpt import excerpt, mask
@@ -366,7 +366,10 @@ class Profiler:
 
     def _duplicate_rows(self) -> pl.DataFrame:
         """The rows that repeat another of their kind, as the stage decides it: ordinal, reason and because."""
-        choices = [self._duplicates.choose(pl.concat(summaries), _no_fetch) for summaries in self._summaries.values()]
+        choices = [
+            Choice.of(self._duplicates.choose(pl.concat(summaries), _no_fetch)).rows
+            for summaries in self._summaries.values()
+        ]
         return pl.concat(choices) if choices else pl.DataFrame(schema={"ordinal": pl.Int64, "because": pl.String})
 
     def _all_examples(self, repeats: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:

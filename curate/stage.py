@@ -18,6 +18,7 @@ from schemas.chat import FIELDS, Field
 
 __all__ = [
     "FIELD_PREFIX",
+    "Choice",
     "Compare",
     "Edit",
     "Example",
@@ -130,6 +131,22 @@ class Edit(Stage):
         return None
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Rows that a Compare drops, and what it has to say besides."""
+
+    rows: pl.DataFrame
+    findings: Sequence[dict[str, Any]] = ()
+    """Findings in the form that reports have: kind, severity, count, example, fix."""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    """Parts of the run's report, by their names in `schemas.report.render_run`; nothing that is not masked."""
+
+    @classmethod
+    def of(cls, chosen: pl.DataFrame | Choice) -> Choice:
+        """What a Compare answered, as a Choice."""
+        return chosen if isinstance(chosen, Choice) else cls(chosen)
+
+
 class Compare(Stage):
     """Marks rows by comparing them with each other."""
 
@@ -138,8 +155,8 @@ class Compare(Stage):
         """Narrow columns computed from each row alone; all that `choose` sees of the rows."""
 
     @abstractmethod
-    def choose(self, summaries: pl.DataFrame, fetch: Fetch) -> pl.DataFrame:
-        """Rows to drop: a frame of `ordinal` (Int64), `reason` (String) and `because` (String).
+    def choose(self, summaries: pl.DataFrame, fetch: Fetch) -> pl.DataFrame | Choice:
+        """Rows to drop: a frame of `ordinal` (Int64), `reason` (String) and `because` (String); or a Choice of them.
 
         `summaries` has `ordinal` (Int64, ascending: the order of the rows), `id` (String) and the summary's columns,
         for every row. The answer must not depend on how rows were split into shards.

@@ -108,8 +108,8 @@ class Workers:
             return self._answer(process, told, block)
         except (EOFError, BrokenPipeError):
             raise UserError(
-                f"a process that read {block.file.path} ended (status {process.poll()}); perhaps memory ran out, or the "
-                "file changed",
+                f"a process that read {block.file.path} ended (status {process.poll()}); "
+                "perhaps memory ran out, or the file changed",
                 hint="run the same command again, with more memory free and the file at rest",
             ) from None
         finally:

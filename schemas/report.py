@@ -293,6 +293,12 @@ def findings(items: Iterable[Mapping[str, Any]]) -> Markup:
     return _macro("findings", drawn)
 
 
+def pairs(items: Iterable[Mapping[str, Any]]) -> Markup:
+    """Two texts side by side with their differences marked: {id, kept, similarity, left and right: [[text, "same" or
+    "differs"]]}; left is the row that stays."""
+    return _macro("pairs", [{**item, "similarity": f"{item['similarity']:.3f}"} for item in items])
+
+
 def steps(funnel: Sequence[Mapping[str, Any]]) -> Markup:
     """The rows' way through a recipe: [{step, use, rows_in, dropped {reason: n}, edited, seconds}]."""
     most = max((int(step.get("rows_in") or 0) for step in funnel), default=0) or 1
@@ -365,6 +371,11 @@ def _because(because: object) -> dict[str, Text]:
     """What was found, in words. A stage that compares rows says it in JSON: `{"kept": id of the row that stays}`."""
     text = str(because or "")
     if kept := re.search(r'"kept": ?"(\w{8})', text):
+        if alike := re.search(r'"similarity": ?([\d.]+)', text):
+            return {
+                "found": Words(f"{alike[1]} like row `{kept[1]}`", f"与行 `{kept[1]}` 的相似度为 {alike[1]}"),
+                "because": "",
+            }
         return {"found": Words(f"repeats row `{kept[1]}`", f"与行 `{kept[1]}` 重复"), "because": ""}
     return {"found": Words("found: ", "依据：") if text else "", "because": text}
 
@@ -724,7 +735,8 @@ def render_run(report: Mapping[str, Any], *, when: str | None = None, lang: Lang
     examples of dropped rows [{reason, step, id, where "file:line", excerpt, because}],
     rejected_reasons {reason: n}, rejected_examples [{reason, file, line, excerpt}],
     sources [{name, kind, licence, training, personal_data, rows}], findings (as in a profile),
-    inputs [{path, rows, fingerprint}], fingerprint, recipe (YAML text), before and after (profiles). A report with
+    inputs [{path, rows, fingerprint}], fingerprint, recipe (YAML text), clusters (see `cluster_sections`), before and
+    after (profiles). A report with
     `after` alone, such as an import's, shows that profile whole.
     """
     before, after = report.get("before"), report.get("after")
@@ -738,6 +750,9 @@ def render_run(report: Mapping[str, Any], *, when: str | None = None, lang: Lang
         _funnel_section(report),
         _dropped_section(report),
     ]
+    from schemas.report_clusters import cluster_sections
+
+    sections += cluster_sections(report.get("clusters") or {})
     if before and after:
         sections.append(_before_after(before, after))
     elif after:
@@ -1024,6 +1039,9 @@ _TITLES = {
     "text": Words("Text", "文本"),
     "empty": Words("Rows without an answer", "没有回答的行"),
     "exact_duplicates": Words("Rows that repeat another row", "与其他行重复的行"),
+    "source_of_near_duplicates": Words(
+        "A source loses most of its rows as near duplicates", "某一来源的大部分行被判为近似重复"
+    ),
     "near_duplicates": Words("Rows nearly the same as another", "与其他行近似重复的行"),
     "refusal": Words("Answers that refuse or only decline", "拒绝作答的回答"),
     "boilerplate": Words("Answers that are a stock phrase, or begin with one", "只有客套话或以套话开头的回答"),
@@ -1049,6 +1067,7 @@ _TITLES = {
     "secret": Words("Keys and other secrets", "密钥等机密"),
 }
 _FIXES_ZH = {
+    "source_of_near_duplicates": "先看报告中的成对再下结论：若比较的多是共用模板，可用 `field: answer`，或调高阈值",
     "rejected_input": "对文件运行 `curate check`：逐行说明哪里无法读取及原因",
     "secret": "先作废仍有效的密钥，再从数据中去除；这只是快速查看，不是完整扫描",
     "personal_data": "数据离开本机之前先去除这些信息；这只是快速查看，不是完整扫描",

@@ -24,7 +24,7 @@ import orjson
 import polars as pl
 
 from curate.marks import Step, dropped_by, mark, summarise, with_fields
-from curate.stage import Compare
+from curate.stage import Choice, Compare
 from schemas.dataset import ArrowSink, DatasetWriter, read_arrow
 from schemas.manifest import StepCount
 from schemas.run import sync_tree, write_durably
@@ -50,6 +50,8 @@ class _Tally:
     dropped: dict[str, Counter[str]] = field(default_factory=dict)
     edited: Counter[str] = field(default_factory=Counter)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -57,6 +59,8 @@ class _Tally:
             "dropped": self.dropped,
             "edited": self.edited,
             "seconds": self.seconds,
+            "findings": self.findings,
+            "report": self.report,
         }
 
     @classmethod
@@ -66,6 +70,8 @@ class _Tally:
             {step: Counter(reasons) for step, reasons in said["dropped"].items()},
             Counter(said["edited"]),
             defaultdict(float, said["seconds"]),
+            said["findings"],
+            said["report"],
         )
 
     def add(self, other: _Tally) -> None:
@@ -75,6 +81,8 @@ class _Tally:
             self.seconds[step] += seconds
         for step, reasons in other.dropped.items():
             self.dropped.setdefault(step, Counter()).update(reasons)
+        self.findings += other.findings
+        self.report |= other.report
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,7 @@ class LocalEngine:
         self.steps = steps
         self.work = work
         self.tally = _Tally()
+        """What the steps did, once they are carried out; and what Compares found and have to show."""
         self._tell = tell or (lambda label, rows: None)
 
     def carry_out(
@@ -199,14 +208,18 @@ class LocalEngine:
         dropped_sink.close()
         began = time.monotonic()
         self._tell(compare.name, ordinal)
-        chosen = pl.DataFrame(schema=_CHOICE)
+        choice_made = Choice(pl.DataFrame(schema=_CHOICE))
         if ordinal:
-            chosen = stage.choose(
-                pl.concat(summaries), lambda ordinals, names: _fetch(folder / _KEPT, self.kind, ordinals, names)
+            whole = pl.concat(summaries)
+            summaries.clear()
+            choice_made = Choice.of(
+                stage.choose(whole, lambda ordinals, names: _fetch(folder / _KEPT, self.kind, ordinals, names))
             )
+        tally.findings += choice_made.findings
+        tally.report |= choice_made.report
         tally.rows_in[compare.name] += ordinal
         tally.seconds[compare.name] += time.monotonic() - began
-        chosen = chosen.select(pl.col(name).cast(dtype) for name, dtype in _CHOICE.items()).sort("ordinal")
+        chosen = choice_made.rows.select(pl.col(name).cast(dtype) for name, dtype in _CHOICE.items()).sort("ordinal")
         if chosen["ordinal"].n_unique() != chosen.height or chosen["reason"].null_count():
             raise ValueError(f"{compare.name} chose a row twice, or without a reason")
         sink = ArrowSink(folder / _CHOSEN)

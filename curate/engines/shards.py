@@ -9,7 +9,7 @@ from itertools import accumulate
 import polars as pl
 
 from curate.marks import Marked, Step, dropped_by, dropped_columns, mark, summarise, with_fields
-from curate.stage import Compare, Fetch
+from curate.stage import Choice, Compare, Fetch
 from schemas.rows import columns
 
 CHOICE = {"ordinal": pl.Int64(), "reason": pl.String(), "because": pl.String()}
@@ -52,7 +52,9 @@ def _compare(
         return [], []
     starts = [0, *accumulate(shard.height for shard in shards)]
     summaries = pl.concat([summarise(shard, kind, stage, first) for shard, first in zip(shards, starts, strict=False)])
-    choice = checked_choice(stage.choose(summaries, _fetch_from(kind, shards, starts)), step, starts[-1])
+    choice = checked_choice(
+        Choice.of(stage.choose(summaries, _fetch_from(kind, shards, starts))).rows, step, starts[-1]
+    )
     kept, gone = [], []
     for shard, first in zip(shards, starts, strict=False):
         ordinal = pl.int_range(first, first + shard.height, dtype=pl.Int64).alias("ordinal")

@@ -43,7 +43,7 @@ def table() -> np.ndarray[Any, np.dtype[np.uint32]]:
     """For each code point what it is folded to, and its kind. Worked out once for each version of Unicode."""
     path = CACHE / f"characters-{_VERSION}-{unicodedata.unidata_version}.npy"
     try:
-        found = np.load(path, allow_pickle=False)
+        found: np.ndarray[Any, np.dtype[np.uint32]] = np.load(path, allow_pickle=False)
         if found.shape == (0x110000,) and found.dtype == np.uint32:
             return found
     except (OSError, ValueError):
@@ -92,5 +92,3 @@ def _second_in_compositions() -> set[int]:
         if parts and not parts.startswith("<") and " " in parts:
             found.add(int(parts.split()[1], 16))
     return found
-
-

@@ -1,12 +1,13 @@
-"""How kernels are compiled and run: once per machine, into a cache; without the interpreter's lock, in plain threads."""
+"""How kernels are compiled and run: once per machine, into a cache; without the interpreter's lock, in threads."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 from numba import types
@@ -19,8 +20,9 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "assa
 
 _CHUNKS = 32
 
+_config: Any = numba.config
 if "NUMBA_CACHE_DIR" not in os.environ:
-    numba.config.CACHE_DIR = str(CACHE / "kernels")
+    _config.CACHE_DIR = str(CACHE / "kernels")
 
 
 def kernel(function: Function) -> Function:
@@ -28,22 +30,25 @@ def kernel(function: Function) -> Function:
 
     Not `parallel=True`: that takes 22 s to compile where this takes 6, and its threads fight with polars' own.
     """
-    return numba.njit(nogil=True, cache=True)(function)  # type: ignore[no-any-return]
+    return cast(Function, numba.njit(nogil=True, cache=True)(function))
 
 
 def inlined(function: Function) -> Function:
     """A small function that kernels call, compiled into each of them."""
-    return numba.njit(nogil=True, inline="always")(function)  # type: ignore[no-any-return]
+    return cast(Function, numba.njit(nogil=True, inline="always")(function))
 
 
 @intrinsic
-def words_at(typing_context: Any, address: Any) -> Any:
-    """The 64-bit unsigned numbers that begin at a memory address (int64), as a pointer to index."""
+def _pointer(typing_context: Any, address: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
-    return types.CPointer(types.uint64)(types.int64), code
+    return cast(Any, types.CPointer)(types.uint64)(types.int64), code
+
+
+words_at: Callable[[Any], Any] = cast(Any, _pointer)
+"""In a kernel: the 64-bit unsigned numbers that begin at a memory address (int64), as a pointer to index."""
 
 
 def threads() -> int:
@@ -54,7 +59,7 @@ def threads() -> int:
 def in_parallel(work: Callable[[int, int], Any], count: int, chunks: int = _CHUNKS) -> list[Any]:
     """`work(begin, end)` for runs of 0 to `count`, in threads; the answers in order."""
     bounds = sorted({count * place // chunks for place in range(chunks + 1)})
-    runs = list(zip(bounds, bounds[1:], strict=False))
+    runs = list(pairwise(bounds))
     if len(runs) <= 1:
         return [work(*run) for run in runs]
     with ThreadPoolExecutor(threads(), thread_name_prefix="kernel") as pool:
@@ -63,5 +68,5 @@ def in_parallel(work: Callable[[int, int], Any], count: int, chunks: int = _CHUN
 
 def are_compiled() -> bool:
     """Whether this machine has compiled kernels; if not, the first use takes some seconds longer."""
-    folder = Path(numba.config.CACHE_DIR)
+    folder = Path(_config.CACHE_DIR)
     return folder.is_dir() and any(folder.rglob("*.nbc"))
