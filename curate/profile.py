@@ -26,7 +26,8 @@ has passed `schemas.excerpt`; HTML is escaped where it is written. The keys, all
     checks          {check: rows}: empty, exact_duplicates, refusal, boilerplate, truncated, placeholder, repetition,
                     language_mismatch; a row may be found by several
     verdicts        {check: rows, …, clean: rows}: each row once, under the first check that found it; sums to `rows`
-    duplicates      {exact: rows that repeat another, near: null until measured}
+    duplicates      {exact: rows that repeat another, near: rows nearly or wholly the same as one that would stay; null
+                    where there are too many rows to look}
     examples        {check or type of identifier: [{id, where "file:line", instruction, excerpt, because}]}; because:
                     what was measured, or the reason's name; `{"kept": id}` for a row that repeats another
     repeated        {instructions: [{excerpt, rows}], openings: [{excerpt, rows}]}: the ten that are repeated most
@@ -68,6 +69,12 @@ CHECKS = ("empty", "refusal", "boilerplate", "truncated", "placeholder", "repeti
 """Stages whose reasons are counted, with their default settings: the profile and a run cannot disagree."""
 
 DUPLICATES = "exact_duplicates"
+NEAR = "near_duplicates"
+
+NEAR_SHINGLES = 50_000_000
+"""Near duplicates are counted among rows of up to so many shingles together, which take 400 MB; `curate dedup` has no
+such limit."""
+
 SEQUENCE_LIMITS = (1024, 2048, 4096, 8192)
 TOP_GROUPS = 8
 TOP_REPEATS = 10
@@ -92,6 +99,7 @@ _WORD = rf"[{_CJK}]|[[\p{{L}}\p{{M}}\p{{N}}]--[{_CJK}]]+"
 _TURNS_SHOWN = 20
 _NAMES_KEPT = 10_000
 _NAME_CHARS = 80
+_NEAR_CHARS = 400
 _SEARCHED_CHARS = 20_000
 _OPENING_WORDS, _OPENING_CJK = 5, 8
 
@@ -141,6 +149,7 @@ _SEVERITY = {
     "placeholder": (0.01, 0.001),
     "repetition": (0.05, 0.01),
     "language_mismatch": (0.10, 0.02),
+    NEAR: (0.10, 0.02),
     "personal_data": (0.05, 0.0),
     "secret": (0.0, 0.0),
     "repeated_instruction": (0.05, 0.01),
@@ -183,6 +192,7 @@ class Profiler:
         self._repeats = {"instructions": _Repeats(), "openings": _Repeats()}
         self._seen = _Seen()
         self._duplicate_examples: list[tuple[int, dict[str, Any]]] = []
+        self._near = _Near()
 
     def add(self, frame: pl.DataFrame, kind: str) -> None:
         """Measure rows: `frame` has the canonical columns of `kind` (`schemas.rows.columns`), any number of rows.
@@ -222,6 +232,7 @@ class Profiler:
         for name in CHECKS:
             self._show(name, full, narrow[name], _said(reasons[name], because[name]))
         self._keep_summaries(full, kind)
+        self._near.add(kind, full.select(texts["conversation"]).to_series(), full["origin"])
 
         tokens = self._tokens(full, frame, kind, narrow)
         self._narrow.append(narrow.drop("opening", "bytes").with_columns(*tokens, **self._codes(full, kind)))
@@ -252,6 +263,7 @@ class Profiler:
         order = ("empty", DUPLICATES, *CHECKS[1:])
         checks = {name: int(rows[name].sum()) for name in order}
         verdicts = _verdicts(rows, order)
+        near, near_examples = self._near.result(self._max_examples)
         estimated = self._tokenizer is None
         profile: Profile = {
             "rows": self._rows,
@@ -286,8 +298,8 @@ class Profiler:
             },
             "checks": checks,
             "verdicts": verdicts,
-            "duplicates": {"exact": checks[DUPLICATES], "near": None},
-            "examples": self._all_examples(repeats),
+            "duplicates": {"exact": checks[DUPLICATES], "near": near},
+            "examples": self._all_examples(repeats) | ({NEAR: near_examples} if near_examples else {}),
             "repeated": {name: self._repeats[name].top(rows[f"{name[:-1]}_hash"]) for name in self._repeats},
             "personal_data_rows": self._personal_rows,
             "personal_data": {name: self._personal[name] for name in _IDENTIFIERS if self._personal[name]},
@@ -434,6 +446,9 @@ def findings(profile: Profile) -> list[dict[str, Any]]:
     for name, count in profile["checks"].items():
         say(name, count, count / rows, example=first(name), use=name)
     held: Counter[str] = Counter(profile["personal_data"])
+    near = profile["duplicates"]["near"] or 0
+    if near > profile["duplicates"]["exact"]:
+        say(NEAR, near, near / rows, example=first(NEAR), use=NEAR)
     say("secret", held["secret"], held.pop("secret", 0) / rows, example=first("secret"))
     count = profile["personal_data_rows"]
     say("personal_data", count, count / rows, example=first(held.most_common(1)[0][0]) if held else None)
@@ -453,6 +468,53 @@ def findings(profile: Profile) -> list[dict[str, Any]]:
             say("length_bias", pairs["longer"], pairs["longer"] / different)
         say("identical_pairs", pairs["identical"], pairs["identical"] / max(pairs["pairs"], 1))
     return sorted(found, key=lambda one: (_LEVELS.index(one["severity"]), -one["count"], one["kind"]))
+
+
+class _Near:
+    """Counts near duplicates of each kind of rows, as the stage decides it, until there are too many to hold."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[list[pl.Series], list[pl.DataFrame]]] | None = {}
+        self._shingles = 0
+
+    def add(self, kind: str, texts: pl.Series, origins: pl.Series) -> None:
+        """More rows: the text of each, and where it stood."""
+        if self._found is None:
+            return
+        from curate.near import Comparison
+
+        compared = Comparison().summary(texts)
+        self._shingles += sum(int(compared.struct.field(name).list.len().sum()) for name in ("short", "long"))
+        if self._shingles > NEAR_SHINGLES:
+            self._found = None
+            return
+        known, shown = self._found.setdefault(kind, ([], []))
+        known.append(compared)
+        shown.append(pl.DataFrame([origins, texts.str.head(_NEAR_CHARS).alias("text")]))
+
+    def result(self, most: int) -> tuple[int | None, list[dict[str, Any]]]:
+        """How many rows are near duplicates, or None where that is not known, and a few of them that are no copies."""
+        if self._found is None:
+            return None, []
+        from curate.near import Comparison, entries_from
+
+        count, examples = 0, []
+        for known, shown in self._found.values():
+            compared = pl.concat(known)
+            matches = Comparison().match(entries_from(compared), np.arange(len(compared)))
+            count += int((matches.kept >= 0).sum())
+            some = np.flatnonzero((matches.kept >= 0) & (matches.similarity < 1))[:most]
+            rows = pl.concat(shown)
+            for place, other in zip(some.tolist(), matches.kept[some].tolist(), strict=True):
+                alike, where = f"{matches.similarity[place]:.2f}", _where(rows["origin"][other])
+                examples.append(
+                    {
+                        "where": _where(rows["origin"][place]),
+                        "excerpt": excerpt(rows["text"][place]),
+                        "because": f"{alike} like {where}",
+                    }
+                )
+        return count, examples[:most]
 
 
 class _Names:

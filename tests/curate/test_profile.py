@@ -161,7 +161,7 @@ def test_duplicates_are_those_that_the_stage_drops() -> None:
 
     found = profile((frame, "chat"))
 
-    assert found["duplicates"] == {"exact": 2, "near": None}
+    assert found["duplicates"] == {"exact": 2, "near": 2}
     assert [one["where"] for one in found["examples"]["exact_duplicates"]] == ["rows.jsonl:3", "rows.jsonl:4"]
     assert f"{1:032x}" in found["examples"]["exact_duplicates"][0]["because"]
 
@@ -405,7 +405,7 @@ def test_fixes_name_stages_that_exist_and_every_finding_has_a_severity() -> None
     named = {name for fix in module._FIXES.values() for name in re.findall(r"- use: (\w+)", fix)}
 
     assert named <= set(stages)
-    assert set(module._SEVERITY) == {*module._FIXES, *module.CHECKS, module.DUPLICATES}
+    assert set(module._SEVERITY) == {*module._FIXES, *module.CHECKS, module.DUPLICATES, module.NEAR}
 
 
 def test_a_profile_has_every_key_that_is_documented_even_of_no_rows() -> None:
