@@ -345,6 +345,41 @@ def dedup(
 
 
 @app.command()
+def split(
+    path: DatasetPath,
+    out: Out,
+    validation: Annotated[float, typer.Option("--validation", help="Share of the rows to validate on.")] = 0.05,
+    test: Annotated[float, typer.Option("--test", help="Share of the rows to test on.")] = 0.05,
+    by: Annotated[str, typer.Option("--by", help="cluster (chance), source (whole sources) or time.")] = "cluster",
+    when: Annotated[str | None, typer.Option("--when", help="Key of `extra` with a date, for --by time.")] = None,
+    on: Annotated[
+        list[str] | None, typer.Option("--on", help="Field whose near duplicates must not leak; may be repeated.")
+    ] = None,
+    threshold: Annotated[float, typer.Option("--threshold", help="Similarity from which on rows would leak.")] = 0.8,
+    seed: Annotated[int, typer.Option("--seed", help="Decides by chance.")] = 0,
+    replace: Replace = False,
+    as_json: Json = False,
+    strict: Strict = False,
+) -> None:
+    """Fill the `split` column: train, validation and test, with near duplicates always on one side.
+
+    Clusters of near duplicates are never cut, and a second search proves that no held-out row is like a row to train
+    on.
+    """
+    from curate.importing import result_json
+    from curate.pages import split_page
+    from curate.splitting import split_dataset, split_from
+
+    how = split_from(validation=validation, test=test, by=by, when=when, on=on, threshold=threshold, seed=seed)
+    made = split_dataset(path, out, how, replace=replace)
+    told = made.datasets[0].manifest.recipe
+    found = result_json(made) | {"splits": told["rows"], "leaks": told["leaks"]}
+    _show(found, lambda _: split_page(made), as_json=as_json)
+    if strict and found["findings"]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def stages(
     name: Annotated[
         str | None, typer.Argument(help="Show this stage's settings and examples.", show_default=False)

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.arrays import lists
-from curate.kernels.matching import Entries, Matches, match, prefix_keys
+from curate.kernels.matching import Entries, Matches, components, match, nearest, prefix_keys
 from curate.kernels.shingles import CHARACTERS, WORDS, Longs, Sets, contiguous, shingle_sets
 from curate.kernels.signatures import band_keys, band_slots, bands_for
 
@@ -70,6 +70,14 @@ class Comparison:
     def match_slots(self, slots: Any, entries: Entries, order: Longs) -> Matches:
         """Near duplicates among those whose bands collide; `entries` has the sets of at least these rows."""
         return match(entries, band_keys(slots), order, self.threshold)
+
+    def components(self, entries: Entries) -> Longs:
+        """For each row the first row of its connected component, however long the chain between them."""
+        return components(entries, prefix_keys(entries.sets, self.threshold), self.threshold)
+
+    def nearest(self, entries: Entries, known: Longs, asked: Longs) -> Matches:
+        """For each row of `asked` the most similar row of `known`, where it is a near duplicate of one."""
+        return nearest(entries, prefix_keys(entries.sets, self.threshold), known, asked, self.threshold)
 
     def matches(self, texts: pl.Series) -> Matches:
         """Near duplicates among texts at hand, earlier ones kept rather than later ones."""

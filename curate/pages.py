@@ -59,6 +59,20 @@ def _steps(steps: Sequence[dict[str, Any]]) -> None:
     table(("stage", "rows in", "dropped", "rewritten", "reasons", "time"), rows, numbers=(1, 2, 3, 5))
 
 
+def split_page(made: Any) -> None:
+    """A dataset that was split."""
+    made_page(made)
+    told = made.datasets[0].manifest.recipe
+    total = sum(told["rows"].values())
+    heading("Splits")
+    table(
+        ("split", "rows", "share"),
+        [(name, rows, share(rows, total)) for name, rows in told["rows"].items()],
+        numbers=(1, 2),
+    )
+    say(f"{told['clusters']:,} clusters, none cut; near duplicates between splits: {told['leaks']}")
+
+
 def made_page(made: Any) -> None:
     """What a command made."""
     for dataset in made.datasets:

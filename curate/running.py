@@ -157,7 +157,7 @@ def _carry_out(recipe: Recipe, inputs: Sequence[Dataset], run: Run, mark: str) -
         ],
         "recipe": recipe.filled(),
         "steps": steps,
-        "chain": [link for one in inputs for link in (*one.manifest.chain, _link(one.manifest))],
+        "chain": [link for one in inputs for link in (*one.manifest.chain, link(one.manifest))],
         "findings": [*engine.tally.findings, *_alarms(inputs, writer)],
         "versions": library_versions(_LIBRARIES),
         "seconds": {"run": round(time.monotonic() - began, 3)},
@@ -166,7 +166,7 @@ def _carry_out(recipe: Recipe, inputs: Sequence[Dataset], run: Run, mark: str) -
     engine.clear()
 
 
-def _link(manifest: Manifest) -> dict[str, Any]:
+def link(manifest: Manifest) -> dict[str, Any]:
     """A manifest as a link of a chain."""
     kept = {"command", "name", "kind", "fingerprint", "digest", "counts", "inputs", "recipe", "steps", "created"}
     return manifest.model_dump(mode="json", include=kept)

@@ -205,19 +205,102 @@ def _settle(
             order, place, place + 1, first, rows, both, addresses, sizes, slots, starts, short, shift, heads,
             following, owner, first_posting, threshold, stamp, kept, similarity,
         )  # fmt: skip
-        if kept[row] >= 0:
-            continue
+        if kept[row] < 0:
+            _insert(first[row], first[row + 1], slots, starts, short, shift, heads, following, owner, state)
+
+
+@kernel
+def _insert(
+    begin: int, end: int, slots: Ints, starts: Longs, short: Ints, shift: int, heads: Any, following: Ints, owner: Ints,
+    state: Longs,
+) -> None:  # fmt: skip
+    """Let some entries be found from now on."""
+    for entry in range(begin, end):
+        for number in range(starts[entry], starts[entry + 1]):
+            slot = slots[number]
+            if slot < 0:
+                continue
+            table = 0 if number - starts[entry] < short[entry] else 1
+            posting = state[0]
+            following[posting] = heads[table, slot >> shift]
+            owner[posting] = entry
+            heads[table, slot >> shift] = posting
+            state[0] = posting + 1
+
+
+@kernel
+def _insert_rows(
+    rows: Longs, first: Longs, slots: Ints, starts: Longs, short: Ints, shift: int, heads: Any, following: Ints,
+    owner: Ints, state: Longs,
+) -> None:  # fmt: skip
+    for row in rows:
+        _insert(first[row], first[row + 1], slots, starts, short, shift, heads, following, owner, state)
+
+
+@kernel
+def _find(parents: Longs, row: int) -> int:
+    while parents[row] != row:
+        parents[row] = parents[parents[row]]
+        row = parents[row]
+    return row
+
+
+@kernel
+def _connect(
+    first: Longs, rows: Longs, both: Any, addresses: Longs, sizes: Longs, slots: Ints, starts: Longs, short: Ints,
+    shift: int, heads: Any, following: Ints, owner: Ints, state: Longs, threshold: float, stamp: Ints, uniform: Any,
+    parents: Longs,
+) -> None:  # fmt: skip
+    """Join each row with every earlier one that it is a near duplicate of, except where they are joined already.
+
+    `uniform` says of each list of postings that all its rows are joined: one look at the first is enough then.
+    """
+    for row in range(len(first) - 1):
         for entry in range(first[row], first[row + 1]):
+            size = sizes[entry]
             for number in range(starts[entry], starts[entry + 1]):
                 slot = slots[number]
                 if slot < 0:
                     continue
+                slot >>= shift
+                is_short = number - starts[entry] < short[entry]
+                for table in range(2 if is_short else 1):
+                    posting = heads[table, slot]
+                    while posting >= 0:
+                        other = owner[posting]
+                        posting = following[posting]
+                        if _find(parents, rows[other]) == _find(parents, row):
+                            if uniform[table, slot]:
+                                break
+                            continue
+                        if stamp[other] == entry or (both[entry] and both[other]):
+                            continue
+                        other_size = sizes[other]
+                        if table == 0 and not is_short and other_size > size:
+                            continue
+                        if table == 1 and other_size <= size:
+                            continue
+                        stamp[other] = entry
+                        need = needed(size, other_size, threshold)
+                        if need > min(size, other_size):
+                            continue
+                        state[1] += 1
+                        if common(addresses[entry], size, addresses[other], other_size, need) >= 0:
+                            a = _find(parents, row)
+                            b = _find(parents, rows[other])
+                            parents[max(a, b)] = min(a, b)
+            for number in range(starts[entry], starts[entry + 1]):
+                slot = slots[number]
+                if slot < 0:
+                    continue
+                slot >>= shift
                 table = 0 if number - starts[entry] < short[entry] else 1
-                posting = state[0]
-                following[posting] = heads[table, slot >> shift]
-                owner[posting] = entry
-                heads[table, slot >> shift] = posting
-                state[0] = posting + 1
+                head = heads[table, slot]
+                if head >= 0 and _find(parents, rows[owner[head]]) != _find(parents, row):
+                    uniform[table, slot] = False
+            _insert(entry, entry + 1, slots, starts, short, shift, heads, following, owner, state)
+    for row in range(len(first) - 1):
+        parents[row] = _find(parents, row)
 
 
 def prefix_keys(sets: Sets, threshold: float) -> Keys:
@@ -283,35 +366,79 @@ class Entries:
         return cls(sets, first, rows, is_short[chosen] & twice[rows])
 
 
+class _Index:
+    """Postings of the rows that can be found."""
+
+    def __init__(self, entries: Entries, keys: Keys) -> None:
+        postings = int((keys.slots >= 0).sum())
+        bits = _bits(postings)
+        self.state = np.zeros(2, dtype=np.int64)
+        """How many postings there are, and how many pairs were verified."""
+        self.heads = np.full((2, 1 << bits), -1, dtype=np.int32)
+        places = (
+            keys.slots, keys.starts, keys.short, _KEY_BITS - bits, self.heads, np.empty(postings, dtype=np.int32),
+            np.empty(postings, dtype=np.int32),
+        )  # fmt: skip
+        sets = entries.sets
+        self.insertion = (entries.first, *places)
+        self.arguments = (entries.first, entries.rows, entries.both, sets.addresses, sets.sizes, *places)
+        self._stamps = [np.full(len(entries.rows), -1, dtype=np.int32) for _ in range(threads() + 1)]
+        count = len(entries.first) - 1
+        self.kept = np.full(count, -1, dtype=np.int64)
+        self.similarity = np.zeros(count, dtype=np.float64)
+
+    @property
+    def stamp(self) -> Ints:
+        """Which rows were compared already, for whoever searches alone."""
+        return self._stamps[0]
+
+    def look(self, rows: Longs, threshold: float) -> None:
+        """Search for each of some rows in all threads."""
+        free = list(self._stamps[1:])
+
+        def work(begin: int, end: int) -> int:
+            stamp = free.pop()
+            try:
+                verified = _probe(
+                    rows, begin, end, *self.arguments, 0, threshold, stamp, self.kept, self.similarity
+                )  # fmt: skip
+                return int(verified)
+            finally:
+                free.append(stamp)
+
+        self.state[1] += sum(in_parallel(work, len(rows), 2 * threads()))
+
+    def found(self) -> Matches:
+        """What was found for each row."""
+        return Matches(self.kept, self.similarity, int(self.state[1]))
+
+
 def match(entries: Entries, keys: Keys, order: Longs, threshold: float) -> Matches:
     """Decide rows in `order`: kept, or dropped for the kept row they are most like, the earlier of two."""
-    count, entry_count = len(order), len(entries.rows)
-    postings = int((keys.slots >= 0).sum())
-    bits = _bits(postings)
-    heads = np.full((2, 1 << bits), -1, dtype=np.int32)
-    following = np.empty(postings, dtype=np.int32)
-    owner = np.empty(postings, dtype=np.int32)
-    kept = np.full(count, -1, dtype=np.int64)
-    similarity = np.zeros(count, dtype=np.float64)
-    state = np.zeros(2, dtype=np.int64)
-    stamps = [np.full(entry_count, -1, dtype=np.int32) for _ in range(threads() + 1)]
-    sets = entries.sets
-    shared = (
-        entries.first, entries.rows, entries.both, sets.addresses, sets.sizes, keys.slots, keys.starts, keys.short,
-        _KEY_BITS - bits, heads, following, owner,
-    )  # fmt: skip
-    for begin in range(0, count, _BLOCK):
+    index = _Index(entries, keys)
+    for begin in range(0, len(order), _BLOCK):
         block = order[begin : begin + _BLOCK]
-        if state[0]:
-            free = list(stamps[1:])
+        if index.state[0]:
+            index.look(block, threshold)
+        _settle(
+            block, 0, len(block), *index.arguments, index.state, threshold, index.stamp, index.kept, index.similarity
+        )  # fmt: skip
+    return index.found()
 
-            def look(first: int, last: int, block: Longs = block, free: list[Any] = free) -> int:
-                stamp = free.pop()
-                try:
-                    return int(_probe(block, first, last, *shared, 0, threshold, stamp, kept, similarity))
-                finally:
-                    free.append(stamp)
 
-            state[1] += sum(in_parallel(look, len(block), 2 * threads()))
-        _settle(block, 0, len(block), *shared, state, threshold, stamps[0], kept, similarity)
-    return Matches(kept, similarity, int(state[1]))
+def nearest(entries: Entries, keys: Keys, known: Longs, asked: Longs, threshold: float) -> Matches:
+    """For each row of `asked` the row of `known` that it is most like, where that reaches the threshold."""
+    index = _Index(entries, keys)
+    _insert_rows(known, *index.insertion, index.state)
+    index.look(asked, threshold)
+    return index.found()
+
+
+def components(entries: Entries, keys: Keys, threshold: float) -> Longs:
+    """Connected components of rows that reach the threshold pairwise, however long the chains: for each row the first
+    row of its component."""
+    index = _Index(entries, keys)
+    parents = np.arange(len(entries.first) - 1, dtype=np.int64)
+    uniform = np.ones(index.heads.shape, dtype=np.bool_)
+    _connect(*index.arguments, index.state, threshold, index.stamp, uniform, parents)
+    return parents
