@@ -312,6 +312,9 @@ def dedup(
     prefer: Annotated[
         list[str] | None, typer.Option("--prefer", help="A source whose rows rather stay; may be repeated.")
     ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="A dataset whose rows stay: drop rows that are like one of them.")
+    ] = None,
     explore: Annotated[
         float | None, typer.Option("--explore", help="Also count what thresholds down to this one would drop.")
     ] = None,
@@ -337,6 +340,7 @@ def dedup(
         "keep": keep,
         "by": by,
         "prefer": prefer,
+        "against": str(against) if against is not None else None,
         "explore": explore,
     }
     given = {name: value for name, value in settings.items() if value is not None}

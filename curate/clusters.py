@@ -15,6 +15,7 @@ import polars as pl
 from curate.kernels.matching import Entries, Matches
 from curate.kernels.shingles import Longs, Sets
 from curate.near import Comparison, entries_from, rows_to_compare, slots_from
+from curate.near_index import Index
 from schemas.excerpt import excerpt
 
 _SHOWN_CLUSTERS = 6
@@ -33,25 +34,56 @@ class Clusters:
     """Rows that stay and, for each, the rows that go for it.
 
     `summaries` has `ordinal`, `id`, `compared` (see `Comparison.summary`) and `source`; `order` has the places of its
-    rows, best first; `texts` gives `ordinal` and `text` of just some rows.
+    rows, best first; `texts` gives `ordinal` and `text` of just some rows. Rows that are near duplicates of one in
+    `index` go for that one, and only the others are compared with each other.
     """
 
-    def __init__(self, comparison: Comparison, summaries: pl.DataFrame, order: pl.Series, texts: Texts) -> None:
+    def __init__(
+        self,
+        comparison: Comparison,
+        summaries: pl.DataFrame,
+        order: pl.Series,
+        texts: Texts,
+        index: Index | None = None,
+    ) -> None:
         self.comparison = comparison
+        self.index = index
         self._summaries = summaries
         self._order = order.to_numpy()
         self._texts = texts
 
     @cached_property
+    def known(self) -> Matches:
+        """For each row the row of the index that it is a near duplicate of, by its place there."""
+        count = self._summaries.height
+        if self.index is None:
+            return Matches(np.full(count, -1, dtype=np.int64), np.zeros(count), 0)
+        return self.index.search(self._entries, self.comparison.threshold)
+
+    @cached_property
     def matches(self) -> Matches:
-        """For each row the row that stays for it, by place."""
+        """For each row that is not known the row that stays for it, by place."""
         return self._matched(self.comparison.threshold)
+
+    def gone(self) -> pl.DataFrame:
+        """Rows that go: `place`, the `id` of the row each goes for, and their `similarity`; in order."""
+        ids = self._summaries["id"]
+        parts = []
+        if self.index is not None:
+            places = np.flatnonzero(self.known.kept >= 0)
+            names = [one.decode() for one in self.index.ids[self.known.kept[places]].tolist()]
+            parts.append((places, pl.Series(names, dtype=pl.String), self.known.similarity[places]))
+        places = np.flatnonzero(self.matches.kept >= 0)
+        parts.append((places, ids.gather(self.matches.kept[places]), self.matches.similarity[places]))
+        frames = [pl.DataFrame({"place": part[0], "id": part[1], "similarity": part[2]}) for part in parts]
+        return pl.concat(frames).sort("place")
 
     def _matched(self, threshold: float) -> Matches:
         if self.comparison.search == "lsh":
             slots = slots_from(self._summaries["compared"])
             return self.comparison.match_slots(slots, self._entries, self._order)
-        return self.comparison.match(self._entries, self._order, threshold)
+        order = self._order[self.known.kept[self._order] < 0] if self.index is not None else self._order
+        return self.comparison.match(self._entries, order, threshold)
 
     @cached_property
     def _entries(self) -> Entries:
@@ -72,7 +104,7 @@ class Clusters:
             "threshold": comparison.threshold,
             "unit": comparison.unit,
             "n": comparison.n,
-            "verified": self.matches.verified,
+            "verified": self.matches.verified + self.known.verified,
         }
         if comparison.search == "lsh":
             bands, rows, recall = comparison.bands()
@@ -107,6 +139,7 @@ class Clusters:
             "how": self.how(),
             "rows": len(kept),
             "dropped": len(gone),
+            "known": int((self.known.kept >= 0).sum()),
             "clusters": len(sizes),
             "sizes": _binned(sizes),
             "curve": self._curve(explore),
@@ -129,7 +162,7 @@ class Clusters:
 
     def _by_source(self) -> list[tuple[str, int, int]]:
         """Source, its rows, and how many of them go; those that lose most first."""
-        gone = pl.Series("gone", self.matches.kept >= 0)
+        gone = pl.Series("gone", (self.matches.kept >= 0) | (self.known.kept >= 0))
         counted = self._summaries.select("source", gone).group_by("source").agg(pl.len(), pl.col("gone").sum())
         return sorted(counted.iter_rows(), key=lambda one: (-one[2], one[0]))
 

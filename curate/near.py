@@ -14,7 +14,7 @@ from curate.kernels.matching import Entries, Matches, components, match, nearest
 from curate.kernels.shingles import CHARACTERS, WORDS, Longs, Sets, contiguous, shingle_sets
 from curate.kernels.signatures import band_keys, band_slots, bands_for
 
-SHORT_TOKENS = 100
+SHORT_TOKENS = 60
 """Texts of up to so many tokens are compared by shorter shingles: a word changed in a short text changes most of its
 shingles of five."""
 
@@ -31,8 +31,10 @@ Search = Literal["exact", "lsh"]
 class Comparison:
     """How texts are compared: by shingles of `n` words or characters; and how alike duplicates are at least.
 
-    Without `n` texts of more than 100 tokens are compared by shingles of five; shorter ones by pairs of tokens, their
-    edges among them, with texts of up to 200. Characters are compared by fives.
+    Without `n` texts of more than 60 tokens are compared by shingles of five; shorter ones by pairs of tokens, their
+    edges among them, with texts of up to 120, and not where numbers, operators or negations differ. No measure
+    of wording tells "in Paris" from "in Rome" in a text of 50 words, but these can be told (tests/bench/near_defaults.py
+    has the figures). Characters are compared by fives.
     """
 
     threshold: float = 0.8
@@ -95,7 +97,7 @@ class Comparison:
             nothing = np.zeros(len(texts), dtype=np.int64)
             return Sets(nothing, nothing, []), whole
         return (
-            shingle_sets(texts, SHORT_N, WORDS, edges=True, most=SHORT_REACH * SHORT_TOKENS),
+            shingle_sets(texts, SHORT_N, WORDS, edges=True, guard=True, most=SHORT_REACH * SHORT_TOKENS),
             shingle_sets(texts, WORDS_N, WORDS, least=SHORT_TOKENS),
         )
 

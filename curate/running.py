@@ -157,7 +157,7 @@ def _carry_out(recipe: Recipe, inputs: Sequence[Dataset], run: Run, mark: str) -
         ],
         "recipe": recipe.filled(),
         "steps": steps,
-        "chain": [link for one in inputs for link in (*one.manifest.chain, link(one.manifest))],
+        "chain": [part for one in inputs for part in (*one.manifest.chain, link(one.manifest))],
         "findings": [*engine.tally.findings, *_alarms(inputs, writer)],
         "versions": library_versions(_LIBRARIES),
         "seconds": {"run": round(time.monotonic() - began, 3)},

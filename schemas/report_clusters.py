@@ -25,9 +25,12 @@ def cluster_sections(clusters: Mapping[str, Any]) -> list[Section]:
 
 def _lead(clusters: Mapping[str, Any]) -> Words:
     dropped, total, groups = (number(clusters[name]) for name in ("dropped", "rows", "clusters"))
+    known = int(clusters.get("known") or 0)
     return Words(
-        f"{dropped} of {total} rows went for a row that stays, in {groups} clusters. Every pair was verified.",
-        f"{total} 行中有 {dropped} 行因与某一保留行近似而剔除，共 {groups} 组。每一对都经过精确核对。",
+        f"{dropped} of {total} rows went for a row that stays, in {groups} clusters. Every pair was verified."
+        + (f" {number(known)} more are like rows of the other dataset." if known else ""),
+        f"{total} 行中有 {dropped} 行因与某一保留行近似而剔除，共 {groups} 组。每一对都经过精确核对。"
+        + (f"另有 {number(known)} 行与另一数据集中的行近似。" if known else ""),
     )
 
 
@@ -44,7 +47,8 @@ def _how(how: Mapping[str, Any]) -> Words:
         return Words(
             f"MinHash LSH over {shingles.en}: {bands} bands of {rows} values find {recall} of the pairs just at "
             f"the threshold of {threshold}. {verified} pairs were compared.",
-            f"对{shingles.zh}做 MinHash LSH：{bands} 段、每段 {rows} 个值，恰在阈值 {threshold} 处的成对召回率 {recall}。"
+            f"对{shingles.zh}做 MinHash LSH：{bands} 段、每段 {rows} 个值，"
+            f"恰在阈值 {threshold} 处的成对召回率 {recall}。"
             f"共比较 {verified} 对。",
         )
     return Words(

@@ -92,3 +92,20 @@ def _second_in_compositions() -> set[int]:
         if parts and not parts.startswith("<") and " " in parts:
             found.add(int(parts.split()[1], 16))
     return found
+
+
+def tokens(text: str) -> list[str]:
+    """The tokens of a text, folded: runs of letters and digits, and every other visible character alone."""
+    found: list[str] = []
+    word: list[str] = []
+    for char in folded(text):
+        kind = _kind(char)
+        if kind == LETTER:
+            word.append(char)
+            continue
+        if word:
+            found.append("".join(word))
+            word = []
+        if kind != SPACE:
+            found.append(char)
+    return [*found, "".join(word)] if word else found

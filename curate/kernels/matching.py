@@ -303,20 +303,30 @@ def _connect(
         parents[row] = _find(parents, row)
 
 
+def frequencies(sets: Sets) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """About how often shingles occur, by the highest bits of their hashes."""
+    table = np.zeros(1 << _FREQUENCY_BITS, dtype=np.uint8)
+    step = 1 + sets.total // _SAMPLED  # how rare a shingle is need not be known exactly
+    in_parallel(lambda begin, end: _count(sets.addresses, sets.sizes, begin, end, step, table), len(sets.sizes))
+    return table
+
+
 def prefix_keys(sets: Sets, threshold: float) -> Keys:
     """Keys that any two rows share whose Jaccard similarity reaches the threshold."""
+    return without_single(all_prefix_keys(sets, threshold, frequencies(sets)))
+
+
+def all_prefix_keys(sets: Sets, threshold: float, table: np.ndarray[Any, np.dtype[np.uint8]]) -> Keys:
+    """The same, also those that no other row has; rarity by `table`, which must be the same for all rows compared."""
     sizes = sets.sizes
     counts = np.where(sizes > 0, sizes - np.ceil(threshold * sizes - _NEVER).astype(np.int64) + 1, 0)
     both = np.ceil(2 * threshold / (1 + threshold) * sizes - _NEVER).astype(np.int64)
     short = np.where(sizes > 0, sizes - both + 1, 0).astype(np.int32)
     starts = np.zeros(len(sizes) + 1, dtype=np.int64)
     np.cumsum(counts, out=starts[1:])
-    table = np.zeros(1 << _FREQUENCY_BITS, dtype=np.uint8)
-    step = 1 + sets.total // _SAMPLED  # how rare a shingle is need not be known exactly
-    in_parallel(lambda begin, end: _count(sets.addresses, sizes, begin, end, step, table), len(sizes))
     slots = np.empty(int(starts[-1]), dtype=np.int32)
     in_parallel(lambda begin, end: _prefixes(sets.addresses, sizes, begin, end, table, starts, slots), len(sizes))
-    return without_single(Keys(slots, starts, short))
+    return Keys(slots, starts, short)
 
 
 def without_single(keys: Keys, more_bits: int = 1) -> Keys:

@@ -36,6 +36,29 @@ _CODE = np.uint32((1 << KIND_SHIFT) - 1)
 _KIND = np.uint32(KIND_SHIFT)
 _CONTEXT = np.uint32(CONTEXT)
 _FOLD = -1
+_ZERO, _NINE = ord("0"), ord("9")
+_OPERATORS = np.array([ord(char) for char in "+*/×÷=<>%"], dtype=np.uint32)
+_NOT = np.array([ord(char) for char in "不没無无非别未否莫勿"], dtype=np.uint32)
+
+
+def _hash_of(word: str) -> int:
+    """The hash that a word has as a token."""
+    mask = (1 << 64) - 1
+    value = int(_BASIS)
+    for char in word:
+        value = (value ^ ord(char)) * int(_PRIME) & mask
+    value ^= value >> 33
+    value = value * 0xFF51AFD7ED558CCD & mask
+    value ^= value >> 33
+    value = value * 0xC4CEB9FE1A85EC53 & mask
+    return value ^ value >> 33
+
+
+_NEGATIONS = np.array(
+    [_hash_of(word) for word in ("not", "no", "never", "without", "cannot", "nor", "none", "t")], dtype=np.uint64
+)
+"""Hashes of words that negate; t is what is left of don't."""
+
 _SMALL = 3_000
 _BUCKETS = 512
 _BUCKET_SHIFT = U64(64 - 9)
@@ -74,8 +97,8 @@ def mixed(x: Any) -> Any:
 
 @kernel
 def shingle(
-    data: Bytes, begin: int, end: int, chars: Any, n: int, unit: int, edges: bool, least: int, most: int, ring: Hashes,
-    out: Hashes,
+    data: Bytes, begin: int, end: int, chars: Any, n: int, unit: int, edges: bool, guard: bool, least: int, most: int,
+    ring: Hashes, out: Hashes,
 ) -> int:  # fmt: skip
     """The hashes of a text's shingles in order, repeats and all; how many. -1 where the text must be folded first, -2
     where it has not more than `least` or more than `most` tokens."""
@@ -94,6 +117,8 @@ def shingle(
             slot += 1
     word = _BASIS
     in_word = False
+    has_digit = False
+    meaning = U64(0)
     space = True  # none before the first character
     at = begin
     while at <= end:
@@ -132,24 +157,39 @@ def shingle(
             if kind == LETTER:
                 word = (word ^ U64(code)) * _PRIME
                 in_word = True
+                if _ZERO <= code <= _NINE:
+                    has_digit = True
                 continue
             ends = 2 if in_word and kind != SPACE else 1 if in_word or kind != SPACE else 0
         else:
             if kind == SPACE:
-                if space or at > end:
-                    continue
                 space = True
-                code = np.uint32(32)
-            else:
-                space = False
-            ends = 1
-        for _ in range(ends):
+                continue
+            ends = 2 if space and tokens > 0 else 1  # a run of white space is one, and none at the edges
+            space = False
+        for turn in range(ends):
             if unit == WORDS and in_word:
                 token = mixed(word)
                 word = _BASIS
                 in_word = False
+                if guard and has_digit:
+                    meaning += token
+                elif guard:
+                    for negation in _NEGATIONS:
+                        if token == negation:
+                            meaning += _STEP
+                has_digit = False
+            elif unit == CHARACTERS and ends == 2 and turn == 0:
+                token = mixed(_BASIS ^ (U64(32) * _STEP))
             else:
                 token = mixed(_BASIS ^ (U64(code) * _STEP))
+                if guard:
+                    for one in _NOT:
+                        if code == one:
+                            meaning += _STEP
+                    for one in _OPERATORS:
+                        if code == one:
+                            meaning += token
             tokens += 1
             if tokens > most:
                 return -2
@@ -186,6 +226,9 @@ def shingle(
     elif found == 0:
         out[0] = mixed(rolling)
         found = 1
+    if guard and meaning != 0:
+        for place in range(found):
+            out[place] = mixed(out[place] ^ meaning)
     return found if tokens > least else -2
 
 
@@ -243,8 +286,8 @@ def sort_distinct(values: Hashes, count: int, spare: Hashes, counts: Longs) -> i
 
 @kernel
 def _sets(
-    data: Bytes, offsets: Longs, begin: int, end: int, chars: Any, n: int, unit: int, edges: bool, least: int,
-    most: int, out: Hashes, sizes: Longs,
+    data: Bytes, offsets: Longs, begin: int, end: int, chars: Any, n: int, unit: int, edges: bool, guard: bool,
+    least: int, most: int, out: Hashes, sizes: Longs,
 ) -> int:  # fmt: skip
     """The sets of some rows, one after another in `out`; how many hashes. Sizes below 0 are as in `shingle`."""
     longest = 0
@@ -256,7 +299,7 @@ def _sets(
     used = 0
     for row in range(begin, end):
         room = out[used:]
-        count = shingle(data, offsets[row], offsets[row + 1], chars, n, unit, edges, least, most, ring, room)
+        count = shingle(data, offsets[row], offsets[row + 1], chars, n, unit, edges, guard, least, most, ring, room)
         if count >= 0:
             count = sort_distinct(room, count, spare, counts)
             used += count
@@ -300,13 +343,21 @@ def buffers(texts: pl.Series) -> tuple[Bytes, Longs]:
 
 
 def shingle_sets(
-    texts: pl.Series, n: int, unit: int = WORDS, *, edges: bool = False, least: int = 0, most: int = MOST_TOKENS
+    texts: pl.Series,
+    n: int,
+    unit: int = WORDS,
+    *,
+    edges: bool = False,
+    guard: bool = False,
+    least: int = 0,
+    most: int = MOST_TOKENS,
 ) -> Sets:
     """The set of shingles of each text, each of `n` tokens or characters (at most 64); none for a null or an empty one.
 
     Only for texts of more than `least` and at most `most` tokens. With `edges` a text begins and ends in n - 1 tokens
-    that stand for its edges, so that its first and last words count as much as the others. Raises ValueError for an `n`
-    out of range.
+    that stand for its edges, so that its first and last words count as much as the others. With `guard` texts whose
+    numbers, operators or count of negations differ have no shingle in common: "2+3" is not "2+5", and "do" not "don't".
+    Raises ValueError for an `n` out of range.
     """
     if not 1 <= n <= _MOST_N:
         raise ValueError(f"shingles of {n}: between 1 and {_MOST_N}")
@@ -320,7 +371,7 @@ def shingle_sets(
         needed = int(offsets[end] - offsets[begin]) + (n + 1) * (end - begin) + 1
         if getattr(room, "out", np.zeros(0)).size < needed:
             room.out = np.empty(needed, dtype=np.uint64)
-        used = _sets(data, offsets, begin, end, chars, n, unit, edges, least, most, room.out, sizes)
+        used = _sets(data, offsets, begin, end, chars, n, unit, edges, guard, least, most, room.out, sizes)
         made: Hashes = room.out[:used].copy()
         placed = np.maximum(sizes[begin:end], 0)
         addresses[begin:end] = made.ctypes.data + 8 * (np.cumsum(placed) - placed)
@@ -334,7 +385,7 @@ def shingle_sets(
         data, offsets = buffers(plain)
         out = np.empty(len(data) + (n + 1) * len(plain) + 1, dtype=np.uint64)
         late = np.zeros(len(plain), dtype=np.int64)
-        _sets(data, offsets, 0, len(plain), without_context(), n, unit, edges, least, most, out, late)
+        _sets(data, offsets, 0, len(plain), without_context(), n, unit, edges, guard, least, most, out, late)
         late = np.maximum(late, 0)
         sizes[waiting] = late
         addresses[waiting] = out.ctypes.data + 8 * (np.cumsum(late) - late)
@@ -346,3 +397,14 @@ def without_context() -> np.ndarray[Any, np.dtype[np.uint32]]:
     """The table for texts that are folded: what else would depend on its neighbours is a letter."""
     codes = np.arange(len(table()), dtype=np.uint32) | np.uint32(LETTER << KIND_SHIFT)
     return np.where(table() >= CONTEXT, codes, table())
+
+
+def in_order(text: str, n: int, unit: int = WORDS) -> Hashes:
+    """The hashes of one text's shingles as they come, repeats and all."""
+    plain = folded(text)
+    data, offsets = buffers(pl.Series([plain], dtype=pl.String))
+    out = np.empty(len(data) + n + 2, dtype=np.uint64)
+    count = shingle(
+        data, 0, int(offsets[1]), without_context(), n, unit, False, False, 0, MOST_TOKENS, np.zeros(n, np.uint64), out
+    )
+    return out[:count]

@@ -50,7 +50,7 @@ def _sign(
     ring = np.zeros(n, np.uint64)
     halves = np.empty(len(room), np.uint32)
     for row in range(begin, end):
-        count = shingle(data, offsets[row], offsets[row + 1], chars, n, unit, False, 0, MOST_TOKENS, ring, room)
+        count = shingle(data, offsets[row], offsets[row + 1], chars, n, unit, False, False, 0, MOST_TOKENS, ring, room)
         counts[row] = count
         for place in range(count):
             halves[place] = mixed32(np.uint32(room[place] >> U64(32)))

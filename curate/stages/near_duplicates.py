@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import orjson
 import polars as pl
 from pydantic import model_validator
 
-from curate.stage import FIELD_PREFIX, Choice, Compare, Fetch, Field, Setting
+from curate.stage import FIELD_PREFIX, Choice, Compare, Fetch, Field, Input, Setting
 from curate.stage import drop as drops
 from curate.stage import keep as keeps
 
 if TYPE_CHECKING:
     from curate.near import Comparison
+    from curate.near_index import Index
 
 TEA = "How do I make a good cup of tea with fresh leaves from the market near my house?"
 ASKED = "怎么申请退款？我上周买的鞋子不合适，想要{}，请告诉我流程。"
@@ -36,7 +38,7 @@ class NearDuplicates(Compare):
         default=None,
         ge=1,
         le=64,
-        description="tokens (or characters) of a shingle; by default 5, and pairs of tokens for texts of up to 100",
+        description="tokens (or characters) of a shingle; by default 5, and pairs of tokens for texts of up to 60",
     )
     shingle: Literal["words", "characters"] = Setting(
         default="words", description="what shingles are made of; each CJK character counts as a word"
@@ -56,6 +58,9 @@ class NearDuplicates(Compare):
     )
     prefer: tuple[str, ...] = Setting(
         default=(), description="names of sources, best first; a row of a better source stays, whatever `keep` says"
+    )
+    against: Input | None = Setting(
+        default=None, description="a dataset whose rows stay: rows like one of them go; an index is kept beside it"
     )
     alarm: float = Setting(
         default=0.5, gt=0, le=1, description="a source that loses more than this share of its rows is a finding"
@@ -157,25 +162,35 @@ class NearDuplicates(Compare):
 
         comparison = self.comparison()
         order = self._order(summaries)
-        clusters = Clusters(comparison, summaries, order, self._texts(fetch))
-        matches = clusters.matches
-        gone = (matches.kept >= 0).nonzero()[0]
+        clusters = Clusters(comparison, summaries, order, self._texts(fetch), self._index())
+        gone = clusters.gone()
         because = [
             orjson.dumps({"kept": kept, "similarity": similarity}).decode()
-            for kept, similarity in zip(
-                summaries["id"].gather(matches.kept[gone]).to_list(),
-                matches.similarity[gone].round(4).tolist(),
-                strict=True,
-            )
+            for kept, similarity in gone.select("id", pl.col("similarity").round(4)).iter_rows()
         ]
         rows = pl.DataFrame(
             {
-                "ordinal": summaries["ordinal"].gather(gone),
-                "reason": pl.repeat("near_duplicate", len(gone), dtype=pl.String, eager=True),
+                "ordinal": summaries["ordinal"].gather(gone["place"]),
+                "reason": pl.repeat("near_duplicate", gone.height, dtype=pl.String, eager=True),
                 "because": pl.Series(because, dtype=pl.String),
             }
         )
         return Choice(rows, clusters.findings(self.alarm), {"clusters": clusters.report(self.explore)})
+
+    def _index(self) -> Index | None:
+        if self.against is None:
+            return None
+        from curate.marks import with_fields
+        from curate.near_index import index_of
+        from schemas.dataset import open_dataset
+
+        dataset = open_dataset(Path(self.against))
+
+        def text(frame: pl.DataFrame) -> pl.Series:
+            full = with_fields(frame, dataset.kind, [self.looked_at()])
+            return full.select(self.looked_at()).to_series()
+
+        return index_of(dataset, self.comparison(), str(self.field), text)
 
     def _order(self, summaries: pl.DataFrame) -> pl.Series:
         """Places of the rows in `summaries`, those that would rather stay first."""

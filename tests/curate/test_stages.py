@@ -16,12 +16,14 @@ from curate.engines.shards import checked_choice, run_shards
 from curate.marks import Marked, Step, mark
 from curate.stage import Compare, Example, Fetch, Filter, Stage
 from curate.stages import repetition
+from curate.stages.decontaminate import Decontaminate
 from curate.stages.detect_language import languages
 from schemas.chat import FIELDS
 from schemas.chat import field as field_expression
 from schemas.errors import UserError
 from schemas.lookup import find, names
 from schemas.rows import columns, content_columns, content_digest
+from tests.helpers import write_rows
 
 STAGES = names("curate.stages")
 
@@ -145,6 +147,8 @@ def test_a_stage_does_what_its_examples_say(
     settings = dict(examples[0].settings)
     if "scores" in settings:
         write_scores(examples, tmp_path / settings["scores"])
+    if "against" in settings:
+        write_rows(tmp_path / settings["against"], list(Decontaminate.evaluation))
     kind = kind_of(examples[0].row)
     frame = frame_of([example.row for example in examples])
 
@@ -202,6 +206,8 @@ def test_a_stage_takes_no_rows_and_rows_without_texts(
     settings = dict(stage_named(name).examples[0].settings)
     if "scores" in settings:
         write_scores(stage_named(name).examples, tmp_path / settings["scores"])
+    if "against" in settings:
+        write_rows(tmp_path / settings["against"], list(Decontaminate.evaluation))
     stage = made(name, **settings)
 
     for kind in ("chat", "preference", "text", "candidates"):
