@@ -46,11 +46,13 @@ demo: $(VENV)/.base
 	@echo; echo "── 5. what was dropped, and why"
 	$(CURATE) show demo/clean --dropped truncated --limit 3
 	$(CURATE) show demo/clean --dropped copy --limit 2
+	$(CURATE) show demo/clean --dropped near_duplicate --limit 2
 	$(CURATE) why demo/clean support_zh.jsonl:40
 	$(CURATE) diff demo/support demo/clean --limit 0
 	$(CURATE) verify demo/clean
+	$(CURATE) split demo/clean --out demo/final
 	@echo; echo "── 6. export for a trainer"
-	$(CURATE) export demo/clean --format messages --out demo/train
+	$(CURATE) export demo/final --format messages --out demo/train
 	@echo; echo "open these in a browser:"; ls -1 $(CURDIR)/demo/*.html
 
 test: $(VENV)/.test
@@ -66,6 +68,8 @@ soak: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python tests/bench/import_and_run.py
+	$(BIN)/python tests/bench/near_defaults.py
+	$(BIN)/python tests/bench/near_duplicates.py
 
 format: $(VENV)/.test
 	$(BIN)/ruff format .

@@ -27,6 +27,7 @@ EXPECTED = {
     "placeholder": {"unfilled", "to_do", "lorem_ipsum"},
     "refusal": {"refusal"},
     "repetition": {"one_phrase_over_and_over", "stock_phrase"},
+    "near_duplicate": {"near_duplicate"},
     "wrong_language": {"language_mismatch"},
 }
 """Flaws that must be found wherever they were planted, and the reasons that say so."""
