@@ -32,9 +32,9 @@ class Comparison:
     """How texts are compared: by shingles of `n` words or characters; and how alike duplicates are at least.
 
     Without `n` texts of more than 60 tokens are compared by shingles of five; shorter ones by pairs of tokens, their
-    edges among them, with texts of up to 120, and not where numbers, operators or negations differ. No measure
-    of wording tells "in Paris" from "in Rome" in a text of 50 words, but these can be told (tests/bench/near_defaults.py
-    has the figures). Characters are compared by fives.
+    edges among them, with texts of up to 120, and not where numbers, operators or negations differ. No measure of
+    wording tells "in Paris" from "in Rome" in a text of 50 words, but these can be told: tests/bench/near_defaults.py
+    has the figures. Characters are compared by fives.
     """
 
     threshold: float = 0.8

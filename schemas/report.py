@@ -735,8 +735,8 @@ def render_run(report: Mapping[str, Any], *, when: str | None = None, lang: Lang
     examples of dropped rows [{reason, step, id, where "file:line", excerpt, because}],
     rejected_reasons {reason: n}, rejected_examples [{reason, file, line, excerpt}],
     sources [{name, kind, licence, training, personal_data, rows}], findings (as in a profile),
-    inputs [{path, rows, fingerprint}], fingerprint, recipe (YAML text), clusters (see `cluster_sections`), before and
-    after (profiles). A report with
+    inputs [{path, rows, fingerprint}], fingerprint, recipe (YAML text), clusters and conflicts (see
+    `report_clusters`), before and after (profiles). A report with
     `after` alone, such as an import's, shows that profile whole.
     """
     before, after = report.get("before"), report.get("after")
@@ -750,9 +750,9 @@ def render_run(report: Mapping[str, Any], *, when: str | None = None, lang: Lang
         _funnel_section(report),
         _dropped_section(report),
     ]
-    from schemas.report_clusters import cluster_sections
+    from schemas.report_clusters import cluster_sections, conflict_section
 
-    sections += cluster_sections(report.get("clusters") or {})
+    sections += [*cluster_sections(report.get("clusters") or {}), conflict_section(report.get("conflicts") or [])]
     if before and after:
         sections.append(_before_after(before, after))
     elif after:
@@ -1042,6 +1042,7 @@ _TITLES = {
     "source_of_near_duplicates": Words(
         "A source loses most of its rows as near duplicates", "某一来源的大部分行被判为近似重复"
     ),
+    "conflicting_answers": Words("Questions whose answers contradict each other", "回答互相矛盾的问题"),
     "near_duplicates": Words("Rows nearly the same as another", "与其他行近似重复的行"),
     "refusal": Words("Answers that refuse or only decline", "拒绝作答的回答"),
     "boilerplate": Words("Answers that are a stock phrase, or begin with one", "只有客套话或以套话开头的回答"),
@@ -1067,6 +1068,7 @@ _TITLES = {
     "secret": Words("Keys and other secrets", "密钥等机密"),
 }
 _FIXES_ZH = {
+    "conflicting_answers": "请人裁定，报告中已并排列出；也可设 `drop: minority` 保留最常见的回答",
     "source_of_near_duplicates": "先看报告中的成对再下结论：若比较的多是共用模板，可用 `field: answer`，或调高阈值",
     "rejected_input": "对文件运行 `curate check`：逐行说明哪里无法读取及原因",
     "secret": "先作废仍有效的密钥，再从数据中去除；这只是快速查看，不是完整扫描",

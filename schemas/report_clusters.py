@@ -23,6 +23,30 @@ def cluster_sections(clusters: Mapping[str, Any]) -> list[Section]:
     return [opening, _borderline(clusters["borderline"]), _largest(clusters["largest"])]
 
 
+def conflict_section(conflicts: Sequence[Mapping[str, Any]]) -> Section:
+    """A section for [{question, kinds, rows, answers [{rows, id, answer, about}]}]."""
+    if not conflicts:
+        return Section()
+    lead = Words(
+        "Nearly the same question, and answers that cannot all be right. People should settle these.",
+        "几乎相同的问题，回答却互相矛盾，不可能都对。这些应由人来裁定。",
+    )
+    columns = [
+        Column(Words("rows", "行数"), number=True),
+        Column(Words("answer", "回答")),
+        Column(Words("disagrees on", "矛盾之处")),
+    ]
+    blocks = [
+        table(
+            columns,
+            [[number(one["rows"]), str(one["answer"]), str(one["about"])] for one in conflict["answers"]],
+            caption=str(conflict["question"]),
+        )
+        for conflict in conflicts
+    ]
+    return Section(Words("Conflicting answers", "互相矛盾的回答"), lead, blocks)
+
+
 def _lead(clusters: Mapping[str, Any]) -> Words:
     dropped, total, groups = (number(clusters[name]) for name in ("dropped", "rows", "clusters"))
     known = int(clusters.get("known") or 0)
