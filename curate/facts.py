@@ -46,7 +46,7 @@ _YES = re.compile(
     r"|是的|是$|是[,。]|可以|能[,。的]|当然|支持|有的|有[,。]|会的|对[,。的]|没问题)"
 )
 _NO = re.compile(
-    r"\W*(?:no\b|nope|not\b|unfortunately,? (?:no|not|you can)|sorry,? (?:no\b|you can|we (?:can|do)|it (?:can|does))"
+    r"\W*(?:no\b|nope|not\b|unfortunately,? (?:no|you can)|sorry,? (?:no\b|you can|we (?:can|do)|it (?:can|do))"
     r"|it is not|it isn't|it does not|it doesn't|you can't|you cannot|不是|不可以|不能|不行|不支持|不会|不用|不需要|没有"
     r"|无法|(?:很?抱歉|不好意思)[,。]?(?:不|无法|没)|不[,。])"
 )

@@ -60,6 +60,7 @@ _NEGATIONS = np.array(
 """Hashes of words that negate; t is what is left of don't."""
 
 _SMALL = 3_000
+_AT_ONCE = 64 << 20
 _BUCKETS = 512
 _BUCKET_SHIFT = U64(64 - 9)
 _MOST_N = 64
@@ -361,6 +362,12 @@ def shingle_sets(
     """
     if not 1 <= n <= _MOST_N:
         raise ValueError(f"shingles of {n}: between 1 and {_MOST_N}")
+    size = int(texts.str.len_bytes().sum())
+    if size > _AT_ONCE and len(texts) > 1:  # Arrow's layout of strings is not polars': what is at hand is copied
+        rows = max(len(texts) * _AT_ONCE // size, 1)
+        runs = (texts.slice(first, rows) for first in range(0, len(texts), rows))
+        same: dict[str, Any] = {"edges": edges, "guard": guard, "least": least, "most": most}
+        return joined(*(shingle_sets(run, n, unit, **same) for run in runs))
     data, offsets = buffers(texts)
     chars = table()
     sizes = np.zeros(len(texts), dtype=np.int64)
