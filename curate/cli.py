@@ -328,6 +328,8 @@ def dedup(
     Every pair is verified by its exact similarity. The report shows clusters side by side, the pairs at the border, and
     how many rows stay at other thresholds.
     """
+    import dataclasses
+
     from curate.recipe import one_stage
     from curate.running import as_datasets, run_recipe
 
@@ -344,8 +346,9 @@ def dedup(
         "explore": explore,
     }
     given = {name: value for name, value in settings.items() if value is not None}
-    recipe = one_stage("near_duplicates", given, as_datasets(paths), "curate dedup")
-    _show_made(run_recipe(recipe, out, replace=replace), as_json=as_json, strict=strict, report=report)
+    recipe = one_stage("near_duplicates", given, "curate dedup")
+    whole = dataclasses.replace(recipe, inputs=tuple(as_datasets(paths)))
+    _show_made(run_recipe(whole, out, replace=replace), as_json=as_json, strict=strict, report=report)
 
 
 @app.command()

@@ -25,7 +25,7 @@ _SHOWN_CHARS = 360
 _READ_CHARS = 3_000
 _BEFORE = 60
 _STEPS = 20
-_TOKEN = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff]|\w+|\s+|[^\w\s]")
+_TOKEN = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+|\s+|[^\w\s]")
 
 Texts = Callable[[Sequence[int]], pl.DataFrame]
 
@@ -154,11 +154,13 @@ class Clusters:
         points: dict[float, int] = {}
         if explore is not None and explore < threshold and self.comparison.search == "exact":
             lower = self._matched(explore).similarity
-            for step in np.arange(explore, threshold - 1e-9, 0.05):
-                points[round(float(step), 4)] = total - int((lower >= step - 1e-9).sum())
+            stay = total - int((self.matches.similarity >= threshold - 1e-9).sum())
+            for step in np.arange(explore, threshold - 1e-9, 0.05)[::-1]:
+                stay = min(stay, total - int((lower >= step - 1e-9).sum()))  # a lower threshold drops no fewer
+                points[round(float(step), 4)] = stay
         for step in sorted({threshold, *(place / _STEPS for place in range(_STEPS + 1) if place / _STEPS > threshold)}):
             points[round(step, 4)] = total - int((self.matches.similarity >= step - 1e-9).sum())
-        return [[step, rows] for step, rows in points.items()]
+        return [[step, rows] for step, rows in sorted(points.items())]
 
     def _by_source(self) -> list[tuple[str, int, int]]:
         """Source, its rows, and how many of them go; those that lose most first."""
@@ -218,6 +220,8 @@ def _cut(runs: list[list[str]]) -> list[list[str]]:
     for text, kind in runs:
         if room > 0:
             found.append([text if len(text) <= room else text[:room] + "…", kind])
+        elif room == 0 and found:
+            found[-1][0] += "…"
         room -= len(text)
     return found
 

@@ -47,8 +47,8 @@ _YES = re.compile(
 )
 _NO = re.compile(
     r"\W*(?:no\b|nope|not\b|unfortunately,? (?:no|you can)|sorry,? (?:no\b|you can|we (?:can|do)|it (?:can|do))"
-    r"|it is not|it isn't|it does not|it doesn't|you can't|you cannot|不是|不可以|不能|不行|不支持|不会|不用|不需要|没有"
-    r"|无法|(?:很?抱歉|不好意思)[,。]?(?:不|无法|没)|不[,。])"
+    r"|it is not|it isn't|it does not|it doesn't|you can't|you cannot|不是|不可以|不能|不行|不支持|不会|不用|不需要"
+    r"|没有|无法|(?:很?抱歉|不好意思)[,。]?(?:不|无法|没)|不[,。])"
 )
 _SHOWN = 4
 

@@ -121,6 +121,8 @@ def entries_from(summaries: pl.Series) -> Entries:
 def slots_from(summaries: pl.Series) -> Any:
     """The slots of bands from what `Comparison.summary` gave: (rows, bands)."""
     column = summaries.struct.field("slots")
+    if column.is_empty():
+        return np.empty((0, 1), dtype=np.int32)
     return column.explode(empty_as_null=False, keep_nulls=False).to_numpy().reshape(len(column), -1)
 
 

@@ -140,8 +140,9 @@ def load_recipe(name: str, overrides: Mapping[str, str] | None = None, inputs: S
     return Recipe(value.get("name") or path.stem, paths, tuple(steps), tuple(uses))
 
 
-def one_stage(use: str, settings: Mapping[str, Any], inputs: Sequence[Path], where: str) -> Recipe:
-    """A recipe of one stage with these settings. Raises UserErrors, every mistake at once; `where` says who asks."""
+def one_stage(use: str, settings: Mapping[str, Any], where: str) -> Recipe:
+    """A recipe of one stage with these settings, and no inputs yet. Raises every mistake at once; `where` says who
+    asks."""
     cls = find(STAGES, use, Stage)
     try:
         stage = cls(**settings)
@@ -155,7 +156,7 @@ def one_stage(use: str, settings: Mapping[str, Any], inputs: Sequence[Path], whe
             ]
         )
         raise
-    return Recipe(use, tuple(inputs), (Step(use, stage),), (use,))
+    return Recipe(use, (), (Step(use, stage),), (use,))
 
 
 @dataclass

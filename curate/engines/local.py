@@ -27,6 +27,7 @@ from curate.marks import Step, dropped_by, mark, summarise, with_fields
 from curate.stage import Choice, Compare
 from schemas.dataset import ArrowSink, DatasetWriter, read_arrow
 from schemas.manifest import StepCount
+from schemas.rows import columns
 from schemas.run import sync_tree, write_durably
 
 Batches = Callable[[], Iterator[pl.DataFrame]]
@@ -326,5 +327,6 @@ def _fetch(path: Path, kind: str, ordinals: Sequence[int], names: Sequence[str])
             found.append(full.select(here["ordinal"], *names))
         first += frame.height
     if not found:
-        return wanted.clear()
+        nothing = with_fields(pl.DataFrame(schema=columns(kind)), kind, [pl.col(name) for name in names])
+        return wanted.clear().hstack(nothing.select(names))
     return wanted.join(pl.concat(found), on="ordinal", how="left", maintain_order="left")

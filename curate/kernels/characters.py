@@ -23,7 +23,7 @@ KIND_SHIFT = 21
 CONTEXT = 1 << 31
 """Set where folding a character depends on its neighbours or gives several: such texts are folded by `folded`."""
 
-_VERSION = 1
+_VERSION = 2
 
 # Han, kana, and the marks that belong to them; half-width kana become full-width ones before they are looked up.
 _SINGLES = (
@@ -46,7 +46,7 @@ def table() -> np.ndarray[Any, np.dtype[np.uint32]]:
         found: np.ndarray[Any, np.dtype[np.uint32]] = np.load(path, allow_pickle=False)
         if found.shape == (0x110000,) and found.dtype == np.uint32:
             return found
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         pass  # not there yet, or cut off by somebody else's crash
     made = _made()
     try:
@@ -67,7 +67,8 @@ def _made() -> np.ndarray[Any, np.dtype[np.uint32]]:
             continue
         char = chr(code)
         to = folded(char)
-        if len(to) != 1 or code in second or unicodedata.combining(char):
+        joins = any(ord(one) in second or unicodedata.combining(one) for one in (char, to[-1:]) if one)
+        if len(to) != 1 or joins:
             entries[code] = CONTEXT
         else:
             entries[code] = ord(to) | _kind(to) << KIND_SHIFT

@@ -11,6 +11,7 @@ when they are bands of MinHash signatures.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +60,7 @@ def _count(addresses: Longs, sizes: Longs, begin: int, end: int, step: int, tabl
         hashes = words_at(addresses[row])
         for place in range(sizes[row]):
             slot = hashes[place] >> _FREQUENCY_SHIFT
-            if table[slot] < 255:  # threads may lose a count: this only orders keys, and in the same way for all rows
+            if table[slot] < 255:
                 table[slot] += np.uint8(1)
 
 
@@ -305,10 +306,22 @@ def _connect(
 
 def frequencies(sets: Sets) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """About how often shingles occur, by the highest bits of their hashes."""
-    table = np.zeros(1 << _FREQUENCY_BITS, dtype=np.uint8)
     step = 1 + sets.total // _SAMPLED  # how rare a shingle is need not be known exactly
-    in_parallel(lambda begin, end: _count(sets.addresses, sets.sizes, begin, end, step, table), len(sets.sizes))
-    return table
+    own = threading.local()
+    tables = []
+
+    def work(begin: int, end: int) -> None:
+        if not hasattr(own, "table"):
+            own.table = np.zeros(1 << _FREQUENCY_BITS, dtype=np.uint8)
+            tables.append(own.table)
+        _count(sets.addresses, sets.sizes, begin + -begin % step, end, step, own.table)
+
+    in_parallel(work, len(sets.sizes))
+    total = tables.pop() if tables else np.zeros(1 << _FREQUENCY_BITS, dtype=np.uint8)
+    for table in tables:
+        room = np.uint8(255) - total
+        total += np.minimum(table, room)
+    return total
 
 
 def prefix_keys(sets: Sets, threshold: float) -> Keys:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import orjson
 import polars as pl
+import polars.selectors as cs
 from pydantic import model_validator
 
 from curate.stage import FIELD_PREFIX, Choice, Compare, Fetch, Field, Input, Setting
@@ -154,7 +155,8 @@ class NearDuplicates(Compare):
         compared = text.map_batches(comparison.summary, return_dtype=pl.Struct(made), is_elementwise=True)
         found = {"compared": compared, "source": pl.col("source"), "chars": text.str.len_chars()}
         if self.by is not None:
-            found["by"] = pl.col("extra").str.json_path_match(f"$['{self.by}']")
+            own = cs.by_name(self.by, require_all=False).cast(pl.String)
+            found["by"] = pl.coalesce(own, pl.col("extra").str.json_path_match(f"$['{self.by}']"))
         return found
 
     def choose(self, summaries: pl.DataFrame, fetch: Fetch) -> Choice:
