@@ -21,13 +21,17 @@ from curate.arrays import array, lists, same
 from curate.files import MAX_ROW_BYTES, InputFile, LineBlock
 from curate.slices import Field, fields, joined
 from schemas.formats import NOTES, Plan, looks_inside
-from schemas.rows import columns, content_columns, digest
+from schemas.rows import ID_BYTES, columns, content_columns, digest
 from schemas.turns import ROLES
 
 if TYPE_CHECKING:
     from curate.read import Repeats
 
-FLAT = {"alpaca": ("instruction", "output", "input", "system"), "prompt_completion_text": ("prompt", "completion")}
+FLAT = {
+    "alpaca": ("instruction", "output", "input", "system"),
+    "prompt_completion_text": ("prompt", "completion"),
+    "text": ("text",),
+}
 """Formats whose rows are plain texts, and those of their fields that may occur."""
 
 LISTS = {"sharegpt": ("conversations", "from", "value"), "messages": ("messages", "role", "content")}
@@ -37,6 +41,7 @@ _PLAIN = frozenset({str, int, bool})
 _SPACE = np.frombuffer(b" \t\r", dtype=np.uint8)
 _SPACE_OR_QUOTE = np.frombuffer(b' \t\r"', dtype=np.uint8)
 
+_TEXT = '{"text":"'
 _BEGIN = '{"messages":[{"content":"'
 _TURN = '","role":"user"},{"content":"'
 _END = '","role":"assistant"}]}'
@@ -46,14 +51,12 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Parts:
-    """What rows are made of: a value for each row, or for each turn of each row."""
+    """What rows are made of."""
 
     digests: bytes
     """Content digests, 16 bytes each."""
-    roles: pl.Series
-    words: pl.Series
-    ends: np.ndarray[Any, np.dtype[np.int64]]
-    """Where each row's turns begin, and where the last row's end."""
+    content: dict[str, pa.Array]
+    """The content columns that are not null."""
     own: dict[str, pl.Series]
     extras: pl.Series | None
 
@@ -90,8 +93,8 @@ class Layout:
         if parts is None:
             return None
         kind, types = self.plan.format.kind, columns(self.plan.format.kind)
-        count = len(parts.ends) - 1
-        empty = {name: same(None, types[name], count) for name in content_columns(kind) if name != "messages"}
+        count = len(parts.digests) // ID_BYTES
+        empty = {name: same(None, types[name], count) for name in content_columns(kind) if name not in parts.content}
         tasks = parts.own.get("task")
         return frame_of(
             kind,
@@ -105,7 +108,7 @@ class Layout:
             tasks=task if tasks is None else tasks if task is None else tasks.fill_null(task),
             languages=parts.own.get("lang"),
             splits=parts.own.get("split"),
-            content=empty | {"messages": plain_messages(parts.roles, parts.words, parts.ends)},
+            content=empty | parts.content,
         )
 
     def _sliced(self, block: LineBlock) -> Parts | None:
@@ -122,6 +125,13 @@ class Layout:
             return None
         if "system" in given and pc.any(pc.not_equal(given["system"].json, "")).as_py():
             return None
+        own = {name: _or_null(pl.Series(found[key].text)) for name, key in self.plan.own}
+        rest = {key: found[key] for key in self.plan.rest}
+        if self.plan.format.name == "text":
+            text = given["text"]
+            texts = joined(_TEXT, text.json, '"}').cast(pa.large_binary()).to_pylist()
+            extras = self._written(rest, None, len(texts))
+            return Parts(b"".join(map(digest, texts)), {"text": text.text}, own, extras)
         asked, answers = (given[name] for name in self.plan.format.required)
         count = len(asked.json)
         words, json, notes = asked.text, asked.json, None
@@ -136,11 +146,15 @@ class Layout:
         by_row = np.arange(2 * count).reshape(2, count).T.ravel()
         return Parts(
             digests=b"".join(map(digest, rows)),
-            roles=pl.Series(["user", "assistant"] * count, dtype=pl.String),
-            words=pl.Series(turns.take(array(by_row, pl.Int64))),
-            ends=np.arange(0, 2 * count + 1, 2),
-            own={name: _or_null(pl.Series(found[key].text)) for name, key in self.plan.own},
-            extras=self._written({key: found[key] for key in self.plan.rest}, notes, count),
+            content={
+                "messages": plain_messages(
+                    pl.Series(["user", "assistant"] * count, dtype=pl.String),
+                    pl.Series(turns.take(array(by_row, pl.Int64))),
+                    np.arange(0, 2 * count + 1, 2),
+                )
+            },
+            own=own,
+            extras=self._written(rest, notes, count),
         )
 
     def _written(self, rest: dict[str, Field], notes: pa.Array | None, count: int) -> pl.Series | None:
@@ -173,20 +187,25 @@ class Layout:
             return None  # a value of another type may make another format of the row
         if not all(set(map(type, values)) == {str} for values in own.values()):
             return None
-        read = self._flat(rows) if self.plan.format.name in FLAT else self._lists(rows)
-        if read is None:
-            return None
-        notes, roles, words, ends, nested = read
-        digests = _digests(roles, words, ends)
-        if digests is None:
-            return None
-        if not _no_key_twice(block.data, len(self.keys) * len(rows) + nested):
+        if self.plan.format.name == "text":
+            words = [row[dict(self.plan.places)["text"]] for row in rows]
+            if set(map(type, words)) != {str}:
+                return None
+            digests, notes, nested = _text_digests(words), None, 0
+            content = {"text": array(words, pl.String)}
+        else:
+            read = self._flat(rows) if self.plan.format.name in FLAT else self._lists(rows)
+            if read is None:
+                return None
+            notes, roles, words, ends, nested = read
+            digests = _digests(roles, words, ends)
+            turns = (pl.Series(roles, dtype=pl.String), pl.Series(words, dtype=pl.String))
+            content = {"messages": plain_messages(*turns, ends)}
+        if digests is None or not _no_key_twice(block.data, len(self.keys) * len(rows) + nested):
             return None
         return Parts(
             digests=digests,
-            roles=pl.Series(roles, dtype=pl.String),
-            words=pl.Series(words, dtype=pl.String),
-            ends=ends,
+            content=content,
             own={name: _or_null(pl.Series(values, dtype=pl.String)) for name, values in own.items()},
             extras=_extras(rest, notes, len(rows)),
         )
@@ -270,6 +289,14 @@ def _digests(roles: list[str], words: list[str], ends: Any) -> bytes | None:
         parts[2 * end - 1] = last[roles[end - 1]]
     rows = [parts[2 * first : 2 * end] for first, end in pairwise(places)]
     return b"".join([digest(b"".join([begin, *row])) for row in rows])
+
+
+def _text_digests(texts: list[str]) -> bytes | None:
+    """Each plain text's `content_digest`; None as in `_digests`."""
+    encoded = orjson.dumps(texts)[2:-2].split(b'","')
+    if len(encoded) != len(texts):
+        return None
+    return b"".join([digest(_TEXT.encode() + text + b'"}') for text in encoded])
 
 
 def _no_key_twice(data: bytes, keys: int) -> bool:

@@ -105,7 +105,11 @@ SHAPES: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "alpaca_twice": {"question": texts, "input": texts | st.none(), "context": texts | st.none(), "answer": texts},
     "alpaca_label": {"question": texts, "answer": texts, "system": st.just(""), "label": texts | st.just("true")},
     "alpaca_backslash": {"instruction": texts, "output": texts, "odd\\": texts, 'odd"': texts},
+    "alpaca_plain": {"instruction": texts, "input": texts, "output": texts, "n": st.integers(), "ok": st.booleans()},
     "prompt_completion": {"prompt": texts, "completion": texts, "note": texts},
+    "text": {"text": texts},
+    "text_more": {"id": texts, "text": texts, "url": texts, "n": st.integers(0, 9), "split": st.just("train")},
+    "text_titled": {"title": texts, "text": texts},
     "prompt_completion_label": {
         "prompt": texts,
         "completion": texts,
@@ -175,6 +179,7 @@ PLAIN: dict[str, list[dict[str, Any]]] = {
     "alpaca": [row(number) for number in range(50)],
     "alpaca with an id and more": [row(number, id=f"{number}", url="u", n=number, ok=True) for number in range(50)],
     "prompt and completion": [{"prompt": f"{number}", "completion": "你好"} for number in range(90)],
+    "text": [{"text": f'第 {number} 章\n\t"quoted" \\ 😀', "id": f"{number}", "n": -number} for number in range(60)],
     "sharegpt": [{"conversations": [{"from": "human", "value": f"{number}"}]} for number in range(50)],
     "messages": [
         {"messages": [{"role": "user", "content": f"{number}"}, {"role": "assistant", "content": "😀"}]}
@@ -190,6 +195,18 @@ def test_plain_rows_are_read_by_columns(name: str, separators: tuple[str, str], 
     lines = [json.dumps(one, ensure_ascii=ascii_only, separators=separators) for one in PLAIN[name]]
 
     whole = assert_both_ways_agree("\n".join(lines).encode())
+
+    assert whole > 0.7 * len(lines)
+
+
+@pytest.mark.parametrize("name", ["alpaca", "alpaca with an id and more", "prompt and completion", "text"])
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_rows_of_plain_texts_are_not_even_parsed(name: str, separators: tuple[str, str], ascii_only: bool) -> None:
+    lines = [json.dumps(one, ensure_ascii=ascii_only, separators=separators) for one in PLAIN[name]]
+
+    with patch.object(Layout, "_walked", side_effect=AssertionError):
+        whole = pieces("\n".join(lines).encode(), by_columns=True)[2]
 
     assert whole > 0.7 * len(lines)
 
