@@ -146,11 +146,22 @@ def _field(raw: pa.Array, kind: type, escaped: np.ndarray[Any, np.dtype[np.bool_
         said = orjson.loads('["' + '","'.join(written) + '"]')
     except orjson.JSONDecodeError:
         return None
-    again = orjson.dumps(said)[2:-2].decode().split('","')
-    if len(again) != len(written) or len(said) != len(written):
+    again = encoded(said)
+    if again is None or len(said) != len(written):
         return None
-    json = raw if again == written else pc.replace_with_mask(raw, which, texts(again))
+    json = pc.replace_with_mask(raw, which, texts([one.decode() for one in again]))
     return Field(json, pc.replace_with_mask(raw, which, texts(said)))
+
+
+def encoded(values: list[str]) -> list[bytes] | None:
+    """Each text as orjson writes it, without its quotation marks; all at once, which is several times faster.
+
+    None where they cannot be told apart again: what stands between two also stands where a text ends in quotation mark
+    and comma, behind the backslash that escapes the mark.
+    """
+    written = orjson.dumps(values)[2:-2]
+    found = written.split(b'","')
+    return found if len(found) == len(values) and b'\\","' not in written else None
 
 
 def texts(values: list[str]) -> pa.Array:
