@@ -60,7 +60,6 @@ _NEGATIONS = np.array(
 """Hashes of words that negate; t is what is left of don't."""
 
 _SMALL = 3_000
-_AT_ONCE = 64 << 20
 _BUCKETS = 512
 _BUCKET_SHIFT = U64(64 - 9)
 _MOST_N = 64
@@ -287,18 +286,18 @@ def sort_distinct(values: Hashes, count: int, spare: Hashes, counts: Longs) -> i
 
 @kernel
 def _sets(
-    data: Bytes, offsets: Longs, begin: int, end: int, chars: Any, n: int, unit: int, edges: bool, guard: bool,
-    least: int, most: int, out: Hashes, sizes: Longs,
+    data: Bytes, offsets: Longs, chars: Any, n: int, unit: int, edges: bool, guard: bool, least: int, most: int,
+    out: Hashes, sizes: Longs,
 ) -> int:  # fmt: skip
     """The sets of some rows, one after another in `out`; how many hashes. Sizes below 0 are as in `shingle`."""
     longest = 0
-    for row in range(begin, end):
+    for row in range(len(sizes)):
         longest = max(longest, offsets[row + 1] - offsets[row])
     ring = np.zeros(n, np.uint64)
     spare = np.empty(longest + n + 2, np.uint64)
     counts = np.zeros(65537, np.int64)
     used = 0
-    for row in range(begin, end):
+    for row in range(len(sizes)):
         room = out[used:]
         count = shingle(data, offsets[row], offsets[row + 1], chars, n, unit, edges, guard, least, most, ring, room)
         if count >= 0:
@@ -362,29 +361,24 @@ def shingle_sets(
     """
     if not 1 <= n <= _MOST_N:
         raise ValueError(f"shingles of {n}: between 1 and {_MOST_N}")
-    size = int(texts.str.len_bytes().sum())
-    if size > _AT_ONCE and len(texts) > 1:  # Arrow's layout of strings is not polars': what is at hand is copied
-        rows = max(len(texts) * _AT_ONCE // size, 1)
-        runs = (texts.slice(first, rows) for first in range(0, len(texts), rows))
-        same: dict[str, Any] = {"edges": edges, "guard": guard, "least": least, "most": most}
-        return joined(*(shingle_sets(run, n, unit, **same) for run in runs))
-    data, offsets = buffers(texts)
     chars = table()
     sizes = np.zeros(len(texts), dtype=np.int64)
     addresses = np.zeros(len(texts), dtype=np.int64)
     room = threading.local()
 
     def work(begin: int, end: int) -> Hashes:
-        needed = int(offsets[end] - offsets[begin]) + (n + 1) * (end - begin) + 1
+        data, offsets = buffers(texts.slice(begin, end - begin))
+        needed = len(data) + (n + 1) * (end - begin) + 1
         if getattr(room, "out", np.zeros(0)).size < needed:
             room.out = np.empty(needed, dtype=np.uint64)
-        used = _sets(data, offsets, begin, end, chars, n, unit, edges, guard, least, most, room.out, sizes)
+        used = _sets(data, offsets, chars, n, unit, edges, guard, least, most, room.out, sizes[begin:end])
         made: Hashes = room.out[:used].copy()
         placed = np.maximum(sizes[begin:end], 0)
         addresses[begin:end] = made.ctypes.data + 8 * (np.cumsum(placed) - placed)
         return made
 
-    held: list[Any] = in_parallel(work, len(texts), max(32, len(data) >> 20))
+    size = int(texts.str.len_bytes().sum())
+    held: list[Any] = in_parallel(work, len(texts), max(32, size >> 20))
     waiting = np.flatnonzero(sizes == _FOLD)
     np.maximum(sizes, 0, out=sizes)
     if len(waiting):
@@ -392,7 +386,7 @@ def shingle_sets(
         data, offsets = buffers(plain)
         out = np.empty(len(data) + (n + 1) * len(plain) + 1, dtype=np.uint64)
         late = np.zeros(len(plain), dtype=np.int64)
-        _sets(data, offsets, 0, len(plain), without_context(), n, unit, edges, guard, least, most, out, late)
+        _sets(data, offsets, without_context(), n, unit, edges, guard, least, most, out, late)
         late = np.maximum(late, 0)
         sizes[waiting] = late
         addresses[waiting] = out.ctypes.data + 8 * (np.cumsum(late) - late)
