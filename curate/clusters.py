@@ -16,6 +16,7 @@ from curate.kernels.matching import Entries, Matches
 from curate.kernels.shingles import Longs, Sets
 from curate.near import Comparison, entries_from, rows_to_compare, slots_from
 from curate.near_index import Index
+from schemas.chat import ANSWER_MARK
 from schemas.excerpt import excerpt
 
 _SHOWN_CLUSTERS = 6
@@ -199,7 +200,8 @@ class Clusters:
 
 def side_by_side(kept: str, gone: str) -> dict[str, list[list[str]]]:
     """Excerpts of two texts from shortly before they first differ, as runs of [text, "same" or "differs"]."""
-    a, b = (_TOKEN.findall(excerpt(text, _READ_CHARS)) for text in (kept, gone))
+    plain = (text.replace(ANSWER_MARK, "") for text in (kept, gone))
+    a, b = (_TOKEN.findall(excerpt(text, _READ_CHARS)) for text in plain)
     first = next((place for place, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     begin, room = first, _BEFORE
     while begin and room > 0:

@@ -53,8 +53,8 @@ import numpy.typing as npt
 import polars as pl
 
 from curate.marks import summarise, with_fields
-from curate.stage import Choice, Compare, Edit, Filter, Stage
-from schemas.chat import Field, field
+from curate.stage import FIELD_PREFIX, Choice, Compare, Edit, Filter, Stage
+from schemas.chat import ANSWER_MARK, TURNS, Field, field
 from schemas.errors import UserError
 from schemas.excerpt import excerpt, mask
 from schemas.lookup import find
@@ -232,7 +232,8 @@ class Profiler:
         for name in CHECKS:
             self._show(name, full, narrow[name], _said(reasons[name], because[name]))
         self._keep_summaries(full, kind)
-        self._near.add(kind, full.select(texts["conversation"]).to_series(), full["origin"])
+        name = FIELD_PREFIX + TURNS
+        self._near.add(kind, with_fields(frame, kind, [pl.col(name)])[name], full["origin"])
 
         tokens = self._tokens(full, frame, kind, narrow)
         self._narrow.append(narrow.drop("opening", "bytes").with_columns(*tokens, **self._codes(full, kind)))
@@ -490,7 +491,11 @@ class _Near:
             return
         known, shown = self._found.setdefault(kind, ([], []))
         known.append(compared)
-        shown.append(pl.DataFrame([origins, texts.str.head(_NEAR_CHARS).alias("text")]))
+        shown.append(
+            pl.DataFrame(
+                [origins, texts.str.head(_NEAR_CHARS).str.replace_all(ANSWER_MARK, "", literal=True).alias("text")]
+            )
+        )
 
     def result(self, most: int) -> tuple[int | None, list[dict[str, Any]]]:
         """How many rows are near duplicates, or None where that is not known, and a few of them that are no copies."""

@@ -17,6 +17,12 @@ FIELDS: tuple[str, ...] = get_args(Field)
 TURN_SEPARATOR = "\n"
 """What stands between turns where several are looked at as one text."""
 
+TURNS = "turns"
+"""Name of the conversation with each assistant's turn marked, for comparing rows: see `field`."""
+
+ANSWER_MARK = "\ufdd0"
+"""Stands before and behind a marked turn: a code point that is no character, and in no text."""
+
 
 def _contents(messages: pl.Expr, *, role: str | None = None) -> pl.Expr:
     element = pl.element()
@@ -28,6 +34,13 @@ def _contents(messages: pl.Expr, *, role: str | None = None) -> pl.Expr:
 
 def _joined(messages: pl.Expr) -> pl.Expr:
     return _contents(messages).list.join(TURN_SEPARATOR)
+
+
+def _marked(messages: pl.Expr) -> pl.Expr:
+    element = pl.element()
+    content, mark = element.struct.field("content"), pl.lit(ANSWER_MARK)
+    said = pl.when(element.struct.field("role") == "assistant").then(mark + content + mark).otherwise(content)
+    return messages.list.eval(said.drop_nulls()).list.join(TURN_SEPARATOR)
 
 
 def _last(messages: pl.Expr, role: str) -> pl.Expr:
@@ -48,6 +61,7 @@ def field(kind: str, name: str) -> pl.Expr:
     - prompt: every turn before the final answer
     - chosen, rejected: the better and the worse answer
     - text: the whole text of a Text row; elsewhere the conversation
+    - turns: the conversation, with marks about what the assistant says: "explain this code" is not "write it"
     """
     nothing = pl.lit(None, dtype=pl.String)
     if kind == "chat":
@@ -58,6 +72,7 @@ def field(kind: str, name: str) -> pl.Expr:
             "conversation": _joined(messages),
             "prompt": _joined(_without_last_answer(messages)),
             "text": _joined(messages),
+            TURNS: _marked(messages),
         }
     elif kind == "preference":
         whole = pl.concat_list("prompt", "chosen")
@@ -69,6 +84,7 @@ def field(kind: str, name: str) -> pl.Expr:
             "chosen": _joined(pl.col("chosen")),
             "rejected": _joined(pl.col("rejected")),
             "text": _joined(whole),
+            TURNS: _marked(whole),
         }
     elif kind == "candidates":
         first = pl.col("answers").list.first().struct.field("messages")
@@ -80,9 +96,10 @@ def field(kind: str, name: str) -> pl.Expr:
             "conversation": whole_text,
             "prompt": _joined(pl.col("prompt")),
             "text": whole_text,
+            TURNS: whole_text,
         }
     elif kind == "text":
-        table = {"answer": pl.col("text"), "conversation": pl.col("text"), "text": pl.col("text")}
+        table = {name: pl.col("text") for name in ("answer", "conversation", "text", TURNS)}
     else:
         table = {}
     return table.get(name, nothing)

@@ -3,7 +3,8 @@
 Normalised: NFKC, case folded, runs of white space as one space. Tokens are maximal runs of letters and digits; each
 ideograph and kana is a token of its own, and so is every other visible character, so that C is not C++ and 2+3 is not
 2-3. A shingle is `n` tokens in a row (or `n` characters); a text of fewer is one shingle, and a text without any token
-is compared by its exact characters. A shingle is known by a hash of 64 bits.
+is compared by its exact characters. A shingle is known by a hash of 64 bits. What stands between two ANSWER_MARKs is
+told apart from the same words elsewhere.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import polars as pl
 
 from curate.kernels.characters import CONTEXT, KIND_SHIFT, LETTER, SPACE, folded, table
 from curate.kernels.compiled import in_parallel, inlined, kernel, words_at
+from schemas.chat import ANSWER_MARK
 
 U64 = np.uint64
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
@@ -31,6 +33,7 @@ _STEP = U64(0x9E3779B97F4A7C15)
 _BASIS = U64(0xCBF29CE484222325)
 _PRIME = U64(0x100000001B3)
 _EXACT = U64(0x8EBC6AF09C88C6E3)
+_MARK = ord(ANSWER_MARK)
 _EDGE = U64(0x589965CC75374CC3)
 _CODE = np.uint32((1 << KIND_SHIFT) - 1)
 _KIND = np.uint32(KIND_SHIFT)
@@ -118,6 +121,7 @@ def shingle(
     word = _BASIS
     in_word = False
     has_digit = False
+    answer = U64(0)
     meaning = U64(0)
     space = True  # none before the first character
     at = begin
@@ -148,6 +152,9 @@ def shingle(
                     | np.uint32(data[at + 3] & 0x3F)
                 )
                 at += 4
+            if code == _MARK:
+                answer = ~answer
+                code = np.uint32(32)
             entry = chars[code]
             if entry >= _CONTEXT:
                 return -1
@@ -190,6 +197,8 @@ def shingle(
                     for one in _OPERATORS:
                         if code == one:
                             meaning += token
+            if answer != 0:
+                token = mixed(token ^ answer)
             tokens += 1
             if tokens > most:
                 return -2

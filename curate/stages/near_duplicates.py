@@ -15,6 +15,7 @@ from pydantic import model_validator
 from curate.stage import FIELD_PREFIX, Choice, Compare, Fetch, Field, Input, Setting
 from curate.stage import drop as drops
 from curate.stage import keep as keeps
+from schemas.chat import TURNS
 
 if TYPE_CHECKING:
     from curate.near import Comparison
@@ -30,7 +31,8 @@ class NearDuplicates(Compare):
     version = 1
 
     field: Field | tuple[Field, ...] = Setting(
-        default="conversation", description="what is compared: a field, or a list of fields taken together"
+        default="conversation",
+        description="what is compared: a field, or several together; of a conversation, questions and answers apart",
     )
     threshold: float = Setting(
         default=0.8, ge=0.3, le=1, description="Jaccard similarity of shingle sets from which on rows are duplicates"
@@ -80,6 +82,8 @@ class NearDuplicates(Compare):
             instruction=ASKED.format("退货"),
             answer="您好，请在订单页面点击申请退款，我们会在三个工作日之内处理。",
         ),
+        keeps(instruction="Explain: " + TEA + " Boil it first, then add the leaves.", answer="It is about making tea."),
+        keeps(instruction="It is about making tea.", answer="Explain: " + TEA + " Boil it first, then add the leaves."),
         keeps(instruction="What is 2+3?", answer="5"),
         keeps(instruction="What is 2+5?", answer="7"),
         keeps(instruction="Translate cat into French", answer="chat"),
@@ -141,8 +145,7 @@ class NearDuplicates(Compare):
 
     def looked_at(self) -> pl.Expr:
         """The text that rows are compared by."""
-        fields = (self.field,) if isinstance(self.field, str) else self.field
-        texts = [self.text(one) for one in fields]
+        texts = [pl.col(name) for name in self._names()]
         return texts[0] if len(texts) == 1 else pl.concat_str(texts, separator="\n", ignore_nulls=True)
 
     def summary(self) -> dict[str, pl.Expr]:
@@ -214,10 +217,13 @@ class NearDuplicates(Compare):
         )
         return ranked.sort("source", "rank", "place").collect()["place"]
 
+    def _names(self) -> list[str]:
+        fields = (self.field,) if isinstance(self.field, str) else self.field
+        return [FIELD_PREFIX + (TURNS if one == "conversation" else one) for one in fields]
+
     def _texts(self, fetch: Fetch) -> Callable[[Sequence[int]], pl.DataFrame]:
         """`fetch` with a column `text` of what is compared."""
-        fields = (self.field,) if isinstance(self.field, str) else self.field
-        names = [FIELD_PREFIX + one for one in fields]
+        names = self._names()
 
         def texts(ordinals: Sequence[int]) -> pl.DataFrame:
             found = fetch(ordinals, names)
