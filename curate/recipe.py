@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pydantic_core
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from curate.collectors.collector import Collector
 from curate.marks import Step
@@ -144,18 +144,9 @@ def one_stage(use: str, settings: Mapping[str, Any], where: str) -> Recipe:
     """A recipe of one stage with these settings, and no inputs yet. Raises every mistake at once; `where` says who
     asks."""
     cls = find(STAGES, use, Stage)
-    try:
-        stage = cls(**settings)
-    except ValidationError as error:
-        raise_all(
-            [
-                RecipeError(
-                    f"{where}: {'.'.join(map(str, one['loc'])) or use}: {one['msg']}", hint=f"found {one['input']!r}"
-                )
-                for one in error.errors()
-            ]
-        )
-        raise
+    stage, errors = settings_of(cls, settings, Document("", where), ())
+    raise_all([RecipeError(f"{where}: {error.message}", hint=error.hint) for error in errors])
+    assert stage is not None
     return Recipe(use, (), (Step(use, stage),), (use,))
 
 

@@ -147,7 +147,11 @@ def settings_of(
     try:
         return cls.model_validate_strings(dict(values)) if strings else cls.model_validate(dict(values)), []
     except ValidationError as error:
-        return None, [_mistake(cls, one, document, path) for one in error.errors()]
+        mistakes = error.errors()
+        chosen = {one["loc"][:1] for one in mistakes if one["type"] == "literal_error"}
+        # A setting that is one choice or a list of them: that a wrong choice is no list either need not be said.
+        said = [one for one in mistakes if one["type"] != "tuple_type" or one["loc"][:1] not in chosen]
+        return None, [_mistake(cls, one, document, path) for one in said]
 
 
 def _mistake(cls: type[BaseModel], error: Any, document: Document, path: Path_) -> RecipeError:
