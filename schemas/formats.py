@@ -99,10 +99,18 @@ def _with_system(turns: list[Turn], values: Values, notes: dict[str, Any]) -> li
     return [{"role": "system", "content": text_of(system, "system")}, *turns]
 
 
+def _system(turn: Turn, form: str) -> str:
+    """The system prompt for a field beside the turns, where an empty one would be read as none."""
+    said = plain(turn, form)
+    if blank(said):
+        raise Rejected("not_expressible", f"{form} has no place for an empty system prompt")
+    return said
+
+
 def _without_system(turns: list[Turn], notes: Mapping[str, Any], form: str) -> tuple[list[Turn], dict[str, Any]]:
     """The turns, and beside them the system prompt, if it stood there when they were read."""
     if notes.get("system") and turns and turns[0]["role"] == "system":
-        return turns[1:], {"system": plain(turns[0], form)}
+        return turns[1:], {"system": _system(turns[0], form)}
     return turns, {}
 
 
@@ -221,7 +229,7 @@ def _alpaca_asked(messages: list[Turn], notes: Mapping[str, Any], form: str) -> 
         out = {"instruction": asked[:at], "input": asked[at + 1 :]}
     before = messages[:-1]
     if before and before[0]["role"] == "system":
-        out["system"] = plain(before[0], form)
+        out["system"] = _system(before[0], form)
         before = before[1:]
     if not _alternate(before):
         raise Rejected("not_expressible", f"{form} has a history of question and answer pairs only")
@@ -355,7 +363,7 @@ class Pairs(Format):
         out: dict[str, Any] = {}
         messages = list(content["messages"])
         if messages and messages[0]["role"] == "system":
-            out["system"] = plain(messages.pop(0), self.name)
+            out["system"] = _system(messages.pop(0), self.name)
         if not messages or not _alternate(messages):
             raise Rejected("not_expressible", "pairs alternate between human and assistant")
         said = [plain(turn, self.name) for turn in messages]

@@ -271,6 +271,20 @@ def test_a_canonical_row_is_written_as_it_was_read(name: str, data: st.DataObjec
     assert orjson.loads(orjson.dumps(again)) == orjson.loads(orjson.dumps(row))
 
 
+@pytest.mark.parametrize("other", ["preference_text", "preference"])
+def test_an_empty_system_prompt_is_not_lost_on_the_way_to_another_format(other: str) -> None:
+    turns = [{"from": "system", "value": ""}, {"from": "human", "value": "q"}]
+    answers = {"chosen": {"from": "gpt", "value": "a"}, "rejected": {"from": "gpt", "value": "b"}}
+    found = read({"conversations": turns, **answers})
+
+    try:
+        again = read(written(found, FORMATS[other]), FORMATS[other])
+    except Rejected as why:
+        assert (other, why.reason) == ("preference_text", "not_expressible")
+    else:
+        assert comparable(again.content) == comparable(found.content)
+
+
 @every_format
 @often
 @given(st.data())
