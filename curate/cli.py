@@ -330,6 +330,7 @@ def dedup(
     """
     import dataclasses
 
+    from curate.kernels.compiled import are_compiled
     from curate.near import warm_up
     from curate.recipe import one_stage
     from curate.running import as_datasets, run_recipe
@@ -348,6 +349,8 @@ def dedup(
     }
     given = {name: value for name, value in settings.items() if value is not None}
     recipe = one_stage("near_duplicates", given, "curate dedup")
+    if not are_compiled():
+        console.note("compiling the kernels for this machine, once: about twenty seconds")
     warm_up()
     whole = dataclasses.replace(recipe, inputs=tuple(as_datasets(paths)))
     _show_made(run_recipe(whole, out, replace=replace), as_json=as_json, strict=strict, report=report)
