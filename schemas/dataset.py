@@ -35,6 +35,7 @@ from schemas.errors import DatasetError
 from schemas.excerpt import excerpt
 from schemas.manifest import (
     DIGEST_BITS,
+    FORMAT_VERSION,
     MANIFEST,
     Counts,
     Manifest,
@@ -381,6 +382,13 @@ def _read_manifest(path: Path) -> Manifest:
         ) from error
     if not is_sealed(data):
         raise DatasetError(f"{path} was changed since it was written: its checksum is wrong", hint=hint, file=str(path))
+    if found.format_version != FORMAT_VERSION:
+        raise DatasetError(
+            f"{path} is of format {found.format_version}, whose ids and hashes are made otherwise; this is format "
+            f"{FORMAT_VERSION}",
+            hint=hint,
+            file=str(path),
+        )
     return found
 
 

@@ -20,8 +20,8 @@ from schemas.sources import Source
 MANIFEST = "manifest.json"
 """Name of the manifest's file; it is written last, so a folder that has it is whole."""
 
-FORMAT_VERSION = 1
-"""Version of the dataset folder's layout."""
+FORMAT_VERSION = 2
+"""Version of the dataset folder: its layout, and how ids and hashes are made. Part of every fingerprint."""
 
 DIGEST_BITS = 256
 """Row digests are sums modulo 2 to this power."""

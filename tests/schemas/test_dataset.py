@@ -28,6 +28,7 @@ from schemas.dataset import (
     open_dataset,
     problems,
     repeated,
+    write_manifest,
 )
 from schemas.errors import DatasetError
 from schemas.manifest import Manifest, sealed
@@ -409,3 +410,14 @@ def test_the_folder_says_what_it_holds_to_other_tools(tmp_path: Path) -> None:
     assert [one["sha256"] for one in croissant["distribution"] if "sha256" in one] == [
         shard.sha256 for shard in open_dataset(folder).manifest.shards
     ]
+
+
+def test_a_dataset_of_another_format_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    write(tmp_path / "d", texts("a"))
+    dataset = open_dataset(tmp_path / "d")
+    write_manifest(tmp_path / "d", dataset.manifest.model_copy(update={"format_version": 1}))
+
+    with pytest.raises(DatasetError, match="is of format 1") as refused:
+        open_dataset(tmp_path / "d")
+
+    assert "--replace" in (refused.value.hint or "")
