@@ -19,12 +19,12 @@ $(BIN)/python:
 
 $(VENV)/.base: pyproject.toml .ci/constraints.txt | $(BIN)/python
 	@echo "installing assay into $(VENV) (once, a minute or two)"
-	@$(PIP) -e .
+	@$(PIP) -e '.[nlp]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.base
 	@echo "installing what the tests need (once)"
-	@$(PIP) -e '.[test]'
+	@$(PIP) -e '.[nlp,test]'
 	@command -v chromium >/dev/null || .ci/chromium
 	@touch $@
 
