@@ -74,6 +74,8 @@ def _identity(use: str, step: Step) -> dict[str, Any]:
         found["use"] = use
     if stage.libraries:
         found["libraries"] = library_versions(stage.libraries)
+    if relied_on := stage.relies_on():
+        found["relies_on"] = relied_on
     return found
 
 

@@ -96,6 +96,10 @@ class Stage(BaseModel, ABC):
             raise ValueError(f"no field named {name!r}")
         return pl.col(FIELD_PREFIX + name)
 
+    def relies_on(self) -> dict[str, Any]:
+        """What else affects the rows besides settings, version and libraries, for the fingerprint: JSON-able."""
+        return {}
+
     @classmethod
     def description(cls) -> str:
         """First line of the stage's docstring."""

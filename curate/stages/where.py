@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 from pydantic import StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
+from curate.measure import MEASURES, measured
 from curate.stage import Filter, Setting, drop, keep
-from schemas.chat import FIELDS
 from schemas.errors import nearest
+from schemas.lookup import names
 from schemas.rows import KINDS, columns
 
 Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in", "not_in", "is_null", "not_null", "contains"]
@@ -26,10 +27,10 @@ def _simple_columns() -> dict[str, pl.DataType]:
 
 
 class Where(Filter):
-    """Keep the rows that a comparison with a column, a key of `extra` or a length describes; drop the others."""
+    """Keep the rows that a comparison with a column, a key of `extra` or a measure describes; drop the others."""
 
     column: str = Setting(
-        description="a column (task, source, lang, ...), `extra.NAME`, or `chars(answer)` for a field's length"
+        description="a column (task, source, lang, ...), `extra.NAME`, or a measure: `chars`, `chars(instruction)`"
     )
     op: Operator = Setting(
         description="==, !=, <, <=, >, >=, in, not_in, is_null, not_null or contains (part of a text)"
@@ -184,6 +185,10 @@ class Where(Filter):
     def reasons(self) -> dict[str, pl.Expr]:
         return {"not_selected": ~self._selected().fill_null(False)}
 
+    def relies_on(self) -> dict[str, Any]:
+        found = None if self.column in _simple_columns() else measured(self.column)
+        return {"measure": found.identity()} if found else {}
+
     def because(self) -> dict[str, pl.Expr]:
         found = pl.coalesce(self._found().cast(pl.String).str.head(80), pl.lit("null"))
         return {"not_selected": pl.format("{} is {}", pl.lit(self.column), found)}
@@ -211,25 +216,21 @@ class Where(Filter):
 
     def _found(self) -> pl.Expr:
         """What the rows hold, as the type of `value`."""
-        if measured := re.fullmatch(r"chars\((\w+)\)", self.column):
-            return self.text(measured[1]).str.len_chars().cast(pl.Int64)  # type: ignore[arg-type]
-        if not self.column.startswith("extra."):
+        if self.column in _simple_columns():
             return pl.col(self.column)
-        found = pl.col("extra").str.json_path_match(f"$['{self.column.removeprefix('extra.')}']")
+        if found := measured(self.column):
+            return found.value
+        held = pl.col("extra").str.json_path_match(f"$['{self.column.removeprefix('extra.')}']")
         values = self.value if isinstance(self.value, tuple) else (self.value,)
         kind = _kind(values[0]) if values[0] is not None else "text"
         if kind == "numbers":
-            return found.cast(pl.Float64, strict=False)
-        return found.replace_strict({"true": True, "false": False}, default=None) if kind == "true/false" else found
+            return held.cast(pl.Float64, strict=False)
+        return held.replace_strict({"true": True, "false": False}, default=None) if kind == "true/false" else held
 
     def _type(self) -> str:
         """What `column` holds: text, numbers, true/false, or any. Raises ValueError when there is no such column."""
-        if self.column.startswith("chars("):
-            field = self.column.removeprefix("chars(").removesuffix(")")
-            if self.column != f"chars({field})" or field not in FIELDS:
-                hint = nearest(field, FIELDS)
-                raise ValueError(f"`{self.column}` names no field; {hint}")
-            return "numbers"
+        if self.column not in _simple_columns() and (found := measured(self.column)):
+            return found.measure.type
         if self.column.startswith("extra."):
             name = self.column.removeprefix("extra.")
             if not name or re.search(r"['\"\\\]\[]", name):
@@ -237,7 +238,8 @@ class Where(Filter):
             return "any"
         simple = _simple_columns()
         if self.column not in simple:
-            raise ValueError(f"there is no column {self.column!r} to compare; {nearest(self.column, simple)}")
+            known = [*simple, *names(MEASURES)]
+            raise ValueError(f"there is no column or measure {self.column!r}; {nearest(self.column, known)}")
         dtype = simple[self.column]
         return "true/false" if dtype == pl.Boolean else "numbers" if dtype.is_numeric() else "text"
 
