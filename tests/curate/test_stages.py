@@ -394,7 +394,7 @@ def test_balance_says_when_no_cut_can_do_it() -> None:
     ("settings", "said"),
     [
         ({"column": "taks", "op": "==", "value": "qa"}, "did you mean 'task'"),
-        ({"column": "messages", "op": "not_null"}, "no column 'messages' to compare"),
+        ({"column": "messages", "op": "not_null"}, "no column or measure 'messages'"),
         ({"column": "task", "op": "=", "value": "qa"}, "=="),
         ({"column": "task", "op": ">", "value": 3}, "`task` holds text, and `value` is numbers"),
         ({"column": "task", "op": "=="}, "needs a `value`"),
