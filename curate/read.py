@@ -19,7 +19,17 @@ import pyarrow as pa
 
 from curate.arrays import array, column_array, from_hexadecimal, hexadecimal, lists, same
 from curate.columnar import Layout
-from curate.files import Block, Importer, InputFile, LineBlock, Stream, checked_encoding, detect_encoding
+from curate.files import (
+    MAX_ROW_BYTES,
+    Block,
+    Importer,
+    InputFile,
+    LineBlock,
+    Stream,
+    checked_encoding,
+    detect_encoding,
+    parse_json,
+)
 from curate.workers import WORTH_BYTES, Workers
 from schemas.dataset import DATA, Reject, is_dataset
 from schemas.errors import Rejected, UserError, nearest
@@ -285,9 +295,10 @@ class _FileReader:
 
     def line_block(self, block: LineBlock) -> Iterator[Piece]:
         """The pieces of some lines: by whole columns where their rows are plain, else line by line."""
-        layout = self.layout
+        layout = self.layout or self._layout_of(block)
         frame = layout.frame(block, self.file, self.reading.task, self.repeats) if layout is not None else None
         if frame is not None and layout is not None:
+            self.layout, self.usual = layout, self.usual or layout.plan.format
             formats = Counter({layout.plan.format.name: frame.height})
             yield Piece(self.file, layout.plan.format.kind, frame, [], formats, block.bytes_read)
             return
@@ -299,6 +310,19 @@ class _FileReader:
         if rows.rows:
             plan = self._plan(rows.rows[-1])
             self.layout = Layout.of(plan, rows.rows[-1]) if plan is not None else None
+
+    def _layout_of(self, block: LineBlock) -> Layout | None:
+        """The layout that a block's first row has, if there is one."""
+        end = block.data.find(b"\n")
+        first = block.data[:end] if end >= 0 else block.data
+        if len(first) > MAX_ROW_BYTES:
+            return None
+        try:
+            row = parse_json(first)
+        except Rejected:
+            return None
+        plan = self._plan(row) if type(row) is dict else None
+        return Layout.of(plan, row) if plan is not None else None
 
     def _renamed(self, row: dict[str, Any]) -> dict[str, Any]:
         names = self.reading.columns

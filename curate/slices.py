@@ -41,7 +41,7 @@ def fields(data: bytes, keys: Sequence[str], types: Sequence[type]) -> dict[str,
     end at its end."""
     codes = np.frombuffer(data, dtype=np.uint8)
     ends = np.append(np.flatnonzero(codes == _NEWLINE), len(codes))
-    if (codes < 32).sum() != len(ends) - 1:
+    if np.count_nonzero(codes < 32) != len(ends) - 1:
         return None  # a control character in a text is not valid, and one between texts is not plain
     quotes = _quotes(codes)
     if quotes is None or len(quotes) != len(ends) * 2 * (len(keys) + sum(one is str for one in types)):

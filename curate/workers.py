@@ -41,6 +41,15 @@ MOST = 8
 
 _LENGTH = struct.Struct("<q")
 
+_ENVIRONMENT = {
+    "POLARS_MAX_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    # Where the allocator is glibc's: memory of one block serves the next, instead of being given back and asked for.
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+}
+"""What a worker has besides the command's own environment."""
+
 
 class Workers:
     """Child processes that read blocks of lines. They are started by `start`, or when the first block is there."""
@@ -61,7 +70,7 @@ class Workers:
         if self._all:
             return
         search = os.pathsep.join(path for path in sys.path if path)
-        environment = {**os.environ, "PYTHONPATH": search, "POLARS_MAX_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": search}
         for _ in range(self._count):
             process = subprocess.Popen(
                 [sys.executable, "-c", "from curate.workers import serve; serve()"],

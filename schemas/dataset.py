@@ -46,7 +46,6 @@ from schemas.manifest import (
     rows_digest,
     sealed,
 )
-from schemas.report import render_run
 from schemas.rows import Kind, columns, content_columns, content_digest
 from schemas.run import replaced_name, write_durably
 
@@ -510,6 +509,8 @@ class DatasetWriter:
         languages = [code for code, _ in self.data.by_language.most_common() if code]
         (folder / CARD).write_text(card(manifest, languages), encoding="utf-8")
         (folder / CROISSANT).write_text(croissant(manifest), encoding="utf-8")
+        from schemas.report import render_run  # a tenth of a second that reading a dataset does without
+
         report = told.report | _report_of(manifest, self)
         (folder / REPORT_JSON).write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2, default=str))
         (folder / REPORT).write_text(render_run(report), encoding="utf-8")
