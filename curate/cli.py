@@ -26,6 +26,12 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write the data
 Replace = Annotated[bool, typer.Option("--replace", help="Put the new dataset in the place of another one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with status 1 if there are findings.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory", help="What rows are compared by may take so much (3GB), then goes to a file. A quarter of all."
+    ),
+]
 DatasetPath = Annotated[Path, typer.Argument(help="A dataset folder.", show_default=False)]
 SourceName = Annotated[
     str | None, typer.Option("--source", help="Name of the source; by default the file's or folder's name.")
@@ -67,6 +73,18 @@ def _pairs(items: list[str] | None, option: str) -> dict[str, str]:
             )
         found[left] = right
     return found
+
+
+def _bytes(size: str | None) -> int | None:
+    """A size such as 3GB in bytes."""
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    if size is None:
+        return None
+    try:
+        return TypeAdapter(ByteSize).validate_python(size)
+    except ValidationError:
+        raise UserError(f"--memory {size!r} is no size", hint="for example --memory 3GB or --memory 500MiB") from None
 
 
 def _show(found: Any, page: Callable[[Any], None], *, as_json: bool) -> None:
@@ -272,6 +290,7 @@ def run(
         list[str] | None, typer.Option("--set", help="A setting: stages.length.min_chars=80; may be repeated.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and run nothing.")] = False,
+    memory: Memory = None,
     replace: Replace = False,
     report: ReportFile = None,
     as_json: Json = False,
@@ -290,7 +309,8 @@ def run(
         else:
             plan_page(planned)
         return
-    _show_made(run_recipe(loaded, out, replace=replace), as_json=as_json, strict=strict, report=report)
+    made = run_recipe(loaded, out, replace=replace, memory=_bytes(memory))
+    _show_made(made, as_json=as_json, strict=strict, report=report)
 
 
 @app.command()
@@ -318,6 +338,7 @@ def dedup(
     explore: Annotated[
         float | None, typer.Option("--explore", help="Also count what thresholds down to this one would drop.")
     ] = None,
+    memory: Memory = None,
     replace: Replace = False,
     report: ReportFile = None,
     as_json: Json = False,
@@ -353,7 +374,8 @@ def dedup(
         console.note("compiling the kernels for this machine, once: about twenty seconds")
     warm_up()
     whole = dataclasses.replace(recipe, inputs=tuple(as_datasets(paths)))
-    _show_made(run_recipe(whole, out, replace=replace), as_json=as_json, strict=strict, report=report)
+    made = run_recipe(whole, out, replace=replace, memory=_bytes(memory))
+    _show_made(made, as_json=as_json, strict=strict, report=report)
 
 
 @app.command()

@@ -71,8 +71,12 @@ _STATES = {
 }
 
 
-def run_recipe(recipe: Recipe, out: Path, *, replace: bool = False) -> Made:
-    """Carry out a recipe into a new dataset. A run that was cut off continues; one that is done is not done again."""
+def run_recipe(recipe: Recipe, out: Path, *, replace: bool = False, memory: int | None = None) -> Made:
+    """Carry out a recipe into a new dataset. A run that was cut off continues; one that is done is not done again.
+
+    `memory`: bytes that what rows are compared by may take before it is kept in a file; a quarter of the machine's if
+    not given. The rows do not depend on it.
+    """
     inputs = open_inputs(recipe.inputs)
     mark = recipe_fingerprint(recipe, inputs)
     for folder in (*(one.folder for one in inputs), *recipe.read_by_stages()):
@@ -83,7 +87,7 @@ def run_recipe(recipe: Recipe, out: Path, *, replace: bool = False) -> Made:
             )
     try:
         with run_into(out, mark, replace=replace) as run:
-            _carry_out(recipe, inputs, run, mark)
+            _carry_out(recipe, inputs, run, mark, memory)
             run.publish()
     except AlreadyDone:
         return Made([open_dataset(out)], already=True)
@@ -118,14 +122,14 @@ def _sources(inputs: Sequence[Dataset]) -> dict[str, Source]:
     return found
 
 
-def _carry_out(recipe: Recipe, inputs: Sequence[Dataset], run: Run, mark: str) -> None:
+def _carry_out(recipe: Recipe, inputs: Sequence[Dataset], run: Run, mark: str, memory: int | None) -> None:
     for name in (DATA, DROPPED):  # of a run that was cut off; what it finished before that is in `work`
         shutil.rmtree(run.folder / name, ignore_errors=True)
     kind = inputs[0].kind
     began = time.monotonic()
     rows_in = sum(one.rows for one in inputs)
     passes = 1 + sum(isinstance(step.stage, Compare) for step in recipe.steps)
-    examples = _Examples(kind)
+    examples = DroppedExamples(kind)
     writer = DatasetWriter(run.folder, kind, watch=examples.add)
     seen = 0
 
@@ -141,7 +145,7 @@ def _carry_out(recipe: Recipe, inputs: Sequence[Dataset], run: Run, mark: str) -
                 seen += more
                 shown.at(seen, seen, label[:50])
 
-            engine = LocalEngine(kind, recipe.steps, run.folder / "work", tell)
+            engine = LocalEngine(kind, recipe.steps, run.folder / "work", tell, memory)
             steps = engine.carry_out(rows, writer, ("inputs", _repeated(inputs)) if len(inputs) > 1 else None)
         writer.close()
     except BaseException:
@@ -182,7 +186,7 @@ def _repeated(inputs: Sequence[Dataset]) -> pl.DataFrame:
     )
 
 
-class _Examples:
+class DroppedExamples:
     """The first few dropped rows of each reason, as excerpts."""
 
     def __init__(self, kind: str) -> None:

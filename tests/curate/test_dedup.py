@@ -342,9 +342,22 @@ def test_the_same_rows_stay_whatever_the_number_of_threads(
     assert len(found[0][1]) >= 3
 
 
+@pytest.mark.parametrize("search", ["exact", "lsh"])
+def test_what_does_not_fit_into_memory_is_compared_from_a_file(search: str, dataset: Path, tmp_path: Path) -> None:
+    options = ("--threshold", "0.5", "--search", search)
+    dedup(dataset, *options, out=tmp_path / "held")
+
+    dedup(dataset, *options, "--memory", "1 kB", out=tmp_path / "spilt")
+
+    assert gone_for(tmp_path / "spilt") == gone_for(tmp_path / "held")
+    assert len(gone_for(tmp_path / "spilt")) >= 3
+    assert not list((tmp_path / "spilt").rglob("summaries*"))
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (["--memory", "much"], "--memory 3GB"),
         (["--threshold", "2"], "threshold"),
         (["--on", "instructoin"], "field"),
         (["--search", "fuzzy"], "search"),
