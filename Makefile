@@ -70,6 +70,7 @@ bench: $(VENV)/.test
 	$(BIN)/python tests/bench/import_and_run.py
 	$(BIN)/python tests/bench/near_defaults.py
 	$(BIN)/python tests/bench/near_duplicates.py
+	$(BIN)/python tests/bench/near_promises.py --million
 
 format: $(VENV)/.test
 	$(BIN)/ruff format .
