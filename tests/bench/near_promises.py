@@ -105,16 +105,14 @@ def show_hostile(count: int, rounds: int) -> None:
             verified[name] = comparison.matches(texts).verified
             taken[name].append(time.perf_counter() - began)
     print(
-        f"\n{count:,} rows: the search alone, median of {rounds} rounds; time as a multiple of ordinary rows' per byte"
+        f"\n{count:,} rows: the search alone, median of {rounds} rounds; time as a multiple of ordinary rows' per byte, pairs"
     )
     sizes = {name: max(int(texts.str.len_bytes().sum()), 1) for name, texts in inputs.items()}
     for name in inputs:
         ratios = [one / base for one, base in zip(taken[name], taken["ordinary rows"], strict=True)]
         larger = max(sizes[name] / sizes["ordinary rows"], 1)
         ratio, median = statistics.median(ratios) / larger, statistics.median(taken[name])
-        print(
-            f"  {name:24} {sizes[name] / 1e6:>6.0f} MB {median:>7.2f} s {ratio:>6.2f}x {verified[name]:>11,} pairs compared"
-        )
+        print(f"  {name:24}{sizes[name] / 1e6:>6.0f} MB {median:>7.2f} s {ratio:>6.2f}x {verified[name]:>11,} compared")
 
 
 def show_incremental(most: int, rounds: int) -> None:
