@@ -105,7 +105,7 @@ def show_hostile(count: int, rounds: int) -> None:
             verified[name] = comparison.matches(texts).verified
             taken[name].append(time.perf_counter() - began)
     print(
-        f"\n{count:,} rows: the search alone, median of {rounds} rounds; time as a multiple of ordinary rows' per byte, pairs"
+        f"\n{count:,} rows: the search alone, median of {rounds}; time as a multiple of ordinary rows' per byte; pairs"
     )
     sizes = {name: max(int(texts.str.len_bytes().sum()), 1) for name, texts in inputs.items()}
     for name in inputs:
