@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import polars as pl
 
+from curate.cutting import cut_parts
 from curate.marks import Step, mark, with_fields
 from curate.stage import FIELD_PREFIX, Compare, Stage
 from schemas.dataset import Dataset, datasets_in, open_dataset
@@ -20,6 +21,7 @@ from schemas.lookup import find
 from schemas.manifest import InputFile
 from schemas.rows import columns, content_columns
 
+_SHOWN_CUTS = 5
 _SHOWN_CHARS = 400
 
 
@@ -325,7 +327,10 @@ def _verdicts(place: _Place, origin: pl.DataFrame | None) -> list[dict[str, Any]
             say(final["stage"], "dropped", final["reason"], _because(place, final["because"]))
             break
         verdict, because = "kept", ""
-        if current is not None:
+        if step.edited and _compares(entry):
+            later = manifest.steps[manifest.steps.index(step) + 1 :]
+            current, verdict, because = _cut(current, place, any(one.edited for one in later))
+        elif current is not None:
             current, verdict, because = _again(current, place.dataset.kind, step.step, entry)
         elif step.edited:
             verdict = "kept (perhaps rewritten: the dataset before this run was not found)"
@@ -368,6 +373,28 @@ def _again(row: pl.DataFrame, kind: str, name: str, entry: dict[str, Any]) -> tu
             else f"{column} rewritten"
         )
     return after, "rewritten", "; ".join(told)
+
+
+def _compares(entry: dict[str, Any]) -> bool:
+    """Whether a step of a recipe is a Compare that ships."""
+    if str(entry.get("use")).endswith(".py"):
+        return False
+    try:
+        return issubclass(find("curate.stages", entry["use"], Stage), Compare)
+    except UserError:
+        return False
+
+
+def _cut(row: pl.DataFrame | None, place: _Place, rewritten_later: bool) -> tuple[pl.DataFrame | None, str, str]:
+    """What a Compare that cuts made of a row: the row after it, as it is in the end where nothing rewrote it later."""
+    if row is None or rewritten_later:
+        return None, "kept (perhaps cut: what later steps rewrote cannot be told from it)", ""
+    if row["content_hash"][0] == place.row["content_hash"][0]:
+        return row, "kept", "compared with the other rows"
+    parts = cut_parts(row.row(0, named=True), place.row.row(0, named=True), place.dataset.kind)
+    told = "; ".join(f"“{excerpt(part, 120)}”" for part in parts[:_SHOWN_CUTS]) + ("; …" if parts[_SHOWN_CUTS:] else "")
+    after = place.row.select(list(columns(place.dataset.kind)))
+    return after, "rewritten", f"cut out, because other rows hold it too: {told}"
 
 
 def _because(place: _Place, because: str | None) -> str:

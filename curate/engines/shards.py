@@ -8,6 +8,7 @@ from itertools import accumulate
 
 import polars as pl
 
+from curate.cutting import cut_out
 from curate.marks import Marked, Step, dropped_by, dropped_columns, mark, summarise, with_fields
 from curate.stage import Choice, Compare, Fetch
 from schemas.rows import columns
@@ -28,7 +29,8 @@ def run_shards(kind: str, shards: Sequence[pl.DataFrame], steps: Sequence[Step])
     edited: Counter[str] = Counter()
     for step in steps:
         if isinstance(step.stage, Compare):
-            held, gone = _compare(kind, held, step.name, step.stage)
+            held, gone, changed = _compare(kind, held, step.name, step.stage)
+            edited += Counter({step.name: changed} if changed else {})
             for frame in gone:
                 for reason, count in frame.group_by("reason").len().iter_rows():
                     reasons[step.name, reason] += count
@@ -47,21 +49,24 @@ def run_shards(kind: str, shards: Sequence[pl.DataFrame], steps: Sequence[Step])
 
 def _compare(
     kind: str, shards: list[pl.DataFrame], step: str, stage: Compare
-) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
+) -> tuple[list[pl.DataFrame], list[pl.DataFrame], int]:
     if not shards:
-        return [], []
+        return [], [], 0
     starts = [0, *accumulate(shard.height for shard in shards)]
     summaries = pl.concat([summarise(shard, kind, stage, first) for shard, first in zip(shards, starts, strict=False)])
-    choice = checked_choice(
-        Choice.of(stage.choose(summaries, _fetch_from(kind, shards, starts))).rows, step, starts[-1]
-    )
-    kept, gone = [], []
+    made = Choice.of(stage.choose(summaries, _fetch_from(kind, shards, starts)))
+    choice = checked_choice(made.rows, step, starts[-1])
+    kept, gone, changed = [], [], 0
     for shard, first in zip(shards, starts, strict=False):
         ordinal = pl.int_range(first, first + shard.height, dtype=pl.Int64).alias("ordinal")
-        left, marked = dropped_by(shard.with_columns(ordinal), step, choice)
+        numbered = shard.with_columns(ordinal)
+        if made.cuts is not None:
+            numbered, some = cut_out(numbered, kind, made.cuts)
+            changed += some
+        left, marked = dropped_by(numbered, step, choice)
         kept.append(left)
         gone.append(marked.select(*dropped_columns(kind)))
-    return kept, gone
+    return kept, gone, changed
 
 
 def checked_choice(choice: pl.DataFrame, step: str, rows: int) -> pl.DataFrame:

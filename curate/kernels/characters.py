@@ -71,11 +71,12 @@ def _made() -> np.ndarray[Any, np.dtype[np.uint32]]:
         if len(to) != 1 or joins:
             entries[code] = CONTEXT
         else:
-            entries[code] = ord(to) | _kind(to) << KIND_SHIFT
+            entries[code] = ord(to) | kind_of(to) << KIND_SHIFT
     return entries
 
 
-def _kind(char: str) -> int:
+def kind_of(char: str) -> int:
+    """What kind of token a folded character belongs to."""
     category = unicodedata.category(char)
     if category in ("Cc", "Cf") or category[0] == "Z":
         return SPACE
@@ -100,7 +101,7 @@ def tokens(text: str) -> list[str]:
     found: list[str] = []
     word: list[str] = []
     for char in folded(text):
-        kind = _kind(char)
+        kind = kind_of(char)
         if kind == LETTER:
             word.append(char)
             continue
