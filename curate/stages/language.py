@@ -14,6 +14,17 @@ from curate.stage import keep as keeps
 _MISTAKEN = {"cn": "zh", "ch": "zh", "chn": "zh", "jp": "ja", "kr": "ko", "uk-en": "en", "gb": "en", "us": "en"}
 
 
+# Other ways in which data names a language.
+_SAME = {"eng": "en", "english": "en", "zho": "zh", "chi": "zh", "cmn": "zh", "chinese": "zh", "mandarin": "zh"} | {
+    "英文": "en",
+    "英语": "en",
+    "中文": "zh",
+    "汉语": "zh",
+    "cantonese": "yue",
+    "粤语": "yue",
+}
+
+
 def _code(code: str) -> str:
     if code in _MISTAKEN:
         raise ValueError(f"{code!r} is not a language code; did you mean {_MISTAKEN[code]!r}?")
@@ -21,17 +32,23 @@ def _code(code: str) -> str:
 
 
 Code = Annotated[str, StringConstraints(pattern=r"^([a-z]{2,3}|zh-en|code)$"), AfterValidator(_code)]
-"""A language as `detect_language` writes it: ISO 639-1, or zh-en for mixed text, or code for program text."""
+"""A language as `detect_language` writes it: ISO 639, or zh-en for mixed text, or code for program text."""
 
 
 class Language(Filter):
     """Keep or drop rows by their language, as `detect_language` or the importer filled it."""
 
     keep: tuple[Code, ...] = Setting(
-        default=(), description="languages to keep; mixed text (zh-en) stays when it, or both its languages, are named"
+        default=(),
+        description="languages to keep; mixed text (zh-en) stays when it, or both its languages, are named, and "
+        "Cantonese (yue) when Chinese is",
     )
-    drop: tuple[Code, ...] = Setting(default=(), description="languages to drop; give this or `keep`, not both")
+    drop: tuple[Code, ...] = Setting(
+        default=(), description="languages to drop, just these; give this or `keep`, not both"
+    )
     unknown: Literal["keep", "drop"] = Setting(default="keep", description="what to do with rows of unknown language")
+
+    version = 2
 
     examples = (
         keeps(settings={"keep": ["zh", "en"]}, instruction="你好", answer="您好！", lang="zh"),
@@ -39,6 +56,10 @@ class Language(Filter):
         keeps(settings={"keep": ["zh", "en"]}, instruction="翻译：你好", answer="Hello there, my friend", lang="zh-en"),
         keeps(settings={"keep": ["zh", "en"]}, instruction="你好", answer="您好！", lang="zh-CN"),
         keeps(settings={"keep": ["zh", "en"]}, instruction="Hi", answer="Hello!", lang="en_US"),
+        keeps(settings={"keep": ["zh", "en"]}, instruction="Hi", answer="Hello!", lang="English"),
+        keeps(settings={"keep": ["zh", "en"]}, instruction="你好", answer="您好！", lang="cmn"),
+        keeps(settings={"keep": ["zh", "en"]}, instruction="你食咗飯未呀", answer="食咗喇", lang="yue"),
+        drops("other_language", settings={"drop": ["yue"]}, instruction="你食咗飯未呀", answer="食咗喇", lang="yue"),
         keeps(settings={"keep": ["zh", "en"]}, instruction="42", answer="42"),
         keeps(settings={"keep": ["zh", "en"]}, instruction="42", answer="42", lang="und"),
         drops("other_language", settings={"keep": ["zh", "en"]}, instruction="Salut", answer="Bonjour !", lang="fr"),
@@ -62,13 +83,13 @@ class Language(Filter):
 
     def reasons(self) -> dict[str, pl.Expr]:
         whole = pl.col("lang").str.to_lowercase().str.replace_all("_", "-", literal=True)
-        code = pl.when(whole == "zh-en").then(whole).otherwise(whole.str.split("-").list.first())
+        code = pl.when(whole == "zh-en").then(whole).otherwise(whole.str.split("-").list.first()).replace(_SAME)
         known = code.is_not_null() & ~code.is_in(["", "und", "unknown", "mul", "zxx"])
         if self.drop:
             other = code.is_in(list(self.drop))
         else:
-            both = ["zh-en"] if {"zh", "en"} <= set(self.keep) else []
-            other = ~code.is_in([*self.keep, *both])
+            also = [*(["zh-en"] if {"zh", "en"} <= set(self.keep) else []), *(["yue"] if "zh" in self.keep else [])]
+            other = ~code.is_in([*self.keep, *also])
         unknown = {"unknown_language": ~known} if self.unknown == "drop" else {}
         return unknown | {"other_language": known & other}
 
