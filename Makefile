@@ -71,6 +71,11 @@ bench: $(VENV)/.test
 	$(BIN)/python tests/bench/near_defaults.py
 	$(BIN)/python tests/bench/near_duplicates.py
 	$(BIN)/python tests/bench/near_promises.py --million
+	$(BIN)/python tests/bench/repeated_passages.py
+	$(BIN)/python tests/bench/personal_data.py
+	$(BIN)/python tests/bench/languages.py
+	$(BIN)/python -m tests.bench.readability
+	$(BIN)/python tests/bench/signals.py
 
 format: $(VENV)/.test
 	$(BIN)/ruff format .

@@ -95,12 +95,20 @@ def _show(found: Any, page: Callable[[Any], None], *, as_json: bool) -> None:
         page(found)
 
 
-def _show_made(made: Any, *, as_json: bool, strict: bool, report: Path | None = None) -> None:
-    """Print what a command made, and leave with status 1 if asked to and there are findings."""
+def _show_made(
+    made: Any,
+    *,
+    as_json: bool,
+    strict: bool,
+    report: Path | None = None,
+    more: dict[str, Any] | None = None,
+    page: Callable[[Any], None] | None = None,
+) -> None:
+    """Print what a command made, and leave with status 1 if asked to and there are findings. `more` joins the JSON."""
     from curate.importing import result_json
     from curate.pages import made_page
 
-    result = result_json(made)
+    result = result_json(made) | (more or {})
     if report is not None:
         import shutil
 
@@ -109,7 +117,7 @@ def _show_made(made: Any, *, as_json: bool, strict: bool, report: Path | None = 
     if as_json:
         console.show_json(result)
     else:
-        made_page(made)
+        (page or made_page)(made)
     if strict and result["findings"]:
         raise typer.Exit(1)
 
@@ -234,6 +242,21 @@ def profile(
     tokenizer: Annotated[
         Path | None, typer.Option("--tokenizer", help="A tokenizer.json, or a model folder that holds one.")
     ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            "--window", min=1, help="Tokens that your model takes in, if the tokenizer's folder does not say."
+        ),
+    ] = None,
+    names: Annotated[
+        bool, typer.Option("--names", help="Look for names of people too; takes a model and much time.")
+    ] = False,
+    verbs: Annotated[
+        bool, typer.Option("--verbs", help="What instructions ask for, verbs and objects; takes time.")
+    ] = False,
+    suggest: Annotated[
+        Path | None, typer.Option("--suggest", help="Write a recipe that mends what is found.", show_default=False)
+    ] = None,
     format_: Annotated[str | None, typer.Option("--format", help="Format of every row.")] = None,
     map_: Annotated[list[str] | None, typer.Option("--map", help="FIELD=COLUMN; may be repeated.")] = None,
     encoding: Annotated[str | None, typer.Option("--encoding", help="Encoding of text files.")] = None,
@@ -246,11 +269,13 @@ def profile(
     from curate.read import Reading
 
     columns = {column: field for field, column in _pairs(map_, "--map").items()}
-    found = profile_paths(hub_paths(path), Reading(format_, columns, encoding), tokenizer, report)
+    reading = Reading(format_, columns, encoding)
+    paths = hub_paths(path)
+    found = profile_paths(paths, reading, tokenizer, report, window=window, names=names, verbs=verbs, suggest=suggest)
     if as_json:
         console.show_json(found)
     else:
-        profile_page(found, report)
+        profile_page(found, report, suggest)
     if strict and found["findings"]:
         raise typer.Exit(1)
 
@@ -379,6 +404,58 @@ def dedup(
 
 
 @app.command()
+def scrub(
+    path: Annotated[Path, typer.Argument(help="A dataset, or files of rows.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder to write the dataset to.", show_default=False)
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Write nothing: look whether any is left. Status 1 if there is.")
+    ] = False,
+    entities: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--entities", help="A type to look for (CN_MOBILE, ...); may be repeated. All but URL if not given."
+        ),
+    ] = None,
+    names: Annotated[
+        bool, typer.Option("--names", help="Look for names of people too, with a model; takes much longer.")
+    ] = False,
+    with_: Annotated[
+        str | None,
+        typer.Option("--with", help="tag (the default), surrogate (of the same shape), mask (asterisks) or drop_row."),
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option("--key-file", help="The key of surrogates; made in .assay/ if not given.")
+    ] = None,
+    replace: Replace = False,
+    report: ReportFile = None,
+    as_json: Json = False,
+    strict: Strict = False,
+) -> None:
+    """Write a dataset again without personal data: rows, dropped rows, rejected input, names, sources and history.
+
+    Names of people are looked for only with --names, and the report says so. Equal values get equal surrogates, in
+    every dataset that is scrubbed with the same key. Rows keep their ids, which are hashes of what rows said at first.
+    """
+    from curate.pages import scrub_page, scrub_verified_page
+    from curate.scrubbing import found_by_scrub, scrub, scrub_settings, verify_scrubbed
+
+    settings = scrub_settings(entities, names, with_, key_file)
+    if verify:
+        left = verify_scrubbed(path, settings)
+        _show(left, scrub_verified_page, as_json=as_json)
+        if not left["ok"]:
+            raise typer.Exit(1)
+        return
+    if out is None:
+        raise UserError("where to write to is missing", hint=f"curate scrub {path} --out DIR")
+    made = scrub(path, out, settings, replace=replace)
+    more = found_by_scrub(made, settings)
+    _show_made(made, as_json=as_json, strict=strict, report=report, more=more, page=lambda made: scrub_page(made, more))
+
+
+@app.command()
 def split(
     path: DatasetPath,
     out: Out,
@@ -429,6 +506,25 @@ def stages(
         console.show_json({"stages": found})
     else:
         stages_page(found, whole=name is not None)
+
+
+@app.command()
+def measures(
+    name: Annotated[
+        str | None, typer.Argument(help="Show how this one is measured, and examples.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the measures that rows can be filtered by, and that a profile shows."""
+    from curate.measure import describe_measures
+    from curate.pages import measures_page
+
+    found = describe_measures(name)
+    _show(
+        {"measures": found} if as_json else found,
+        lambda one: measures_page(one, whole=name is not None),
+        as_json=as_json,
+    )
 
 
 @app.command()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from curate.arrays import lists
-from curate.stage import FIELD_PREFIX, Compare, Edit, Filter, Stage
+from curate.stage import FIELD_PREFIX, Compare, Edit, Edited, Filter, Stage
 from schemas.chat import field as field_expression
 from schemas.chat import rewrite
 from schemas.errors import UserError
@@ -39,6 +40,8 @@ class Marked:
     """(step, reason) to rows dropped."""
     edited: Counter[str] = field(default_factory=Counter)
     """step to rows changed."""
+    noted: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    """step to what it needs to tell."""
 
 
 def dropped_columns(kind: str) -> dict[str, pl.DataType]:
@@ -84,6 +87,11 @@ def _carry_out(result: Marked, kind: str, step: Step) -> None:
             for reason, count in dropped.group_by("reason").len().iter_rows():
                 result.reasons[step.name, reason] += count
     elif isinstance(step.stage, Edit):
+        result.kept = without_fields(result.kept)
+        whole = step.stage.rows(result.kept, kind)
+        if whole is not None:
+            _take(result, kind, step.name, whole)
+            return
         result.kept, changed = _edit(result.kept, kind, step.stage)
         if changed:
             result.edited[step.name] += changed
@@ -151,20 +159,48 @@ def _edit(frame: pl.DataFrame, kind: str, stage: Edit) -> tuple[pl.DataFrame, in
     before = with_fields(frame, kind, [value for value in new.values() if isinstance(value, pl.Expr)])
     values = [value.cast(own[name]).alias(name) for name, value in new.items()]
     after = before.lazy().with_columns(values).collect()
+    after, differs = rehashed(before, after, list(new), kind)
+    return after, int(differs.sum())
+
+
+def rehashed(
+    before: pl.DataFrame, after: pl.DataFrame, names: Sequence[str], kind: str
+) -> tuple[pl.DataFrame, pl.Series]:
+    """`after` with the content hash of each row that differs from `before` in one of the columns `names`; and which
+    rows those are."""
     differs = (
-        pl.DataFrame({name: after[name].ne_missing(before[name]) for name in new})
+        pl.DataFrame({name: after[name].ne_missing(before[name]) for name in names})
         .select(pl.any_horizontal(pl.all()))
         .to_series()
     )
-    changed = int(differs.sum())
-    if changed and set(new) & set(content_columns(kind)):
+    if differs.any() and set(names) & set(content_columns(kind)):
         after = without_fields(after)
         hashes = content_hashes(after.filter(differs), kind)
         places = (differs.cast(pl.Int64).cum_sum() - 1).clip(0, len(hashes) - 1)
         spread = pl.Series(hashes, dtype=pl.String).gather(places)
         new_hash = pl.when(differs).then(spread).otherwise(pl.col("content_hash"))
         after = after.with_columns(new_hash.alias("content_hash"))
-    return after, changed
+    return after, differs
+
+
+def _take(result: Marked, kind: str, name: str, edited: Edited) -> None:
+    """Take over what an Edit made of the rows."""
+    if edited.noted is not None:
+        result.noted.setdefault(name, []).append(edited.noted)
+    if edited.rows is result.kept:
+        return
+    after, differs = rehashed(result.kept, edited.rows, list(columns(kind)), kind)
+    if edited.drop is not None and edited.drop.height:
+        numbered = after.with_columns(pl.int_range(after.height, dtype=pl.Int64).alias("ordinal"))
+        stays = ~numbered["ordinal"].is_in(edited.drop["place"].cast(pl.Int64).implode())
+        after, gone = dropped_by(numbered, name, edited.drop.rename({"place": "ordinal"}).cast({"ordinal": pl.Int64}))
+        differs = differs.filter(stays)
+        result.dropped.append(gone.select(list(dropped_columns(kind))))
+        for reason, count in gone.group_by("reason").len().iter_rows():
+            result.reasons[name, reason] += count
+    result.kept = after
+    if differs.any():
+        result.edited[name] += int(differs.sum())
 
 
 def _rewritten(series: pl.Series, change: Callable[[pl.Expr], pl.Expr]) -> pl.Series:

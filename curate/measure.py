@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -15,10 +16,11 @@ import polars as pl
 from curate.stage import FIELD_PREFIX
 from schemas.chat import FIELDS, Field
 from schemas.errors import nearest
+from schemas.excerpt import excerpt
 from schemas.lookup import find, names
 from schemas.manifest import library_versions
 
-__all__ = ["MEASURES", "Field", "Measure", "Measured", "ascii_edges", "gives", "measured", "share"]
+__all__ = ["MEASURES", "Field", "Measure", "Measured", "ascii_edges", "describe_measures", "gives", "measured", "share"]
 
 MEASURES = "curate.measures"
 """The package whose files are the measures that ship."""
@@ -123,3 +125,26 @@ def measured(name: str) -> Measured | None:
     if field not in FIELDS:
         raise ValueError(f"no field named {field!r}: {nearest(field, FIELDS)}")
     return Measured(parts[1], measure, field)  # type: ignore[arg-type]
+
+
+def describe_measures(name: str | None = None) -> list[dict[str, Any]]:
+    """Every measure there is, or one, as data. Raises UserError for one that does not exist."""
+    found = []
+    for one in [name] if name else names(MEASURES):
+        cls = find(MEASURES, one, Measure)  # type: ignore[type-abstract]
+        found.append(
+            {
+                "name": one,
+                "type": cls.type,
+                "unit": cls.unit,
+                "field": cls.field,
+                "version": cls.version,
+                "description": cls.description(),
+                "doc": inspect.getdoc(cls) or "",
+                "examples": [
+                    {"value": example.value, "row": {key: excerpt(value) for key, value in example.row.items()}}
+                    for example in cls.examples
+                ],
+            }
+        )
+    return found

@@ -73,6 +73,44 @@ def split_page(made: Any) -> None:
     say(f"{told['clusters']:,} clusters, none cut; near duplicates between splits: {told['leaks']}")
 
 
+def scrub_page(made: Any, found: dict[str, Any]) -> None:
+    """A dataset that was scrubbed, and what was found by `curate.scrubbing.found_by_scrub`."""
+    if not found["names"]:
+        say()
+        say("names were not looked for (--names)", style="yellow")
+    made_page(made)
+    _personal_data(found["personal_data"])
+    if found["key_file"]:
+        say(f"key: {found['key_file']}   keep it, away from the dataset: who has it can find out who a surrogate was")
+    say(f"look again: curate scrub --verify {made.datasets[0].folder}")
+
+
+def scrub_verified_page(found: dict[str, Any]) -> None:
+    """What is left in a dataset that was scrubbed."""
+    say()
+    if not found["names"]:
+        say("names were not looked for (--names)", style="yellow")
+    if found["ok"]:
+        say(f"nothing is left in {found['dataset']}: {found['rows']:,} rows and every other file", style="bold green")
+        return
+    say(f"personal data is left in {found['dataset']}", style="bold red")
+    _personal_data(found["personal_data"])
+    heading("Where")
+    shown = [
+        (one["type"], f"{one['file']} {one['where']}".strip(), one["field"], excerpt(one["excerpt"], 60))
+        for one in found["left"][:20]
+    ]
+    table(("type", "where", "field", "excerpt"), shown)
+    if len(found["left"]) > len(shown):
+        say("--json lists more")
+
+
+def _personal_data(types: dict[str, int]) -> None:
+    if types:
+        heading("Personal data")
+        table(("type", "values"), list(types.items()), numbers=(1,))
+
+
 def made_page(made: Any) -> None:
     """What a command made."""
     for dataset in made.datasets:
@@ -109,7 +147,7 @@ def made_page(made: Any) -> None:
         say(f"report: {dataset.folder / 'report.html'}")
 
 
-def profile_page(profile: dict[str, Any], report: Path | None) -> None:
+def profile_page(profile: dict[str, Any], report: Path | None, suggested: Path | None = None) -> None:
     """A profile."""
     rows = profile["rows"]
     say()
@@ -143,6 +181,12 @@ def profile_page(profile: dict[str, Any], report: Path | None) -> None:
             + ", ".join(f"{int(limit):,} tokens: {number:,}" for limit, number in over.items() if number)
             + estimated
         )
+    if window := profile["sequences"]["window"]:
+        guess = f", for layers {window['hidden_size']} wide" + (" (a guess)" if window["assumed"] else "")
+        say(
+            f"longer than the model's window of {window['tokens']:,} tokens: {window['rows']:,} rows, "
+            f"{window['share_of_tokens']:.1%} of the tokens and {window['share_of_compute']:.1%} of the compute{guess}"
+        )
     heading("Flaws")
     table(
         ("check", "rows", "share"),
@@ -151,7 +195,17 @@ def profile_page(profile: dict[str, Any], report: Path | None) -> None:
     )
     if profile["personal_data"]:
         seen = ", ".join(f"{name} {number:,}" for name, number in profile["personal_data"].items())
-        say(f"Identifiers seen at a quick look (no scan; rows): {seen}")
+        say(f"Rows with personal data: {seen}")
+    if not profile["names_looked_for"]:
+        say("names of people were not looked for (--names)", style="dim")
+    signals = [(name, one) for name, one in profile["measures"]["yes"].items() if one["rows"]]
+    if signals:
+        heading("Signals")
+        table(
+            ("measure", "field", "rows", "share"),
+            [(name, one["field"], one["rows"], share(one["rows"], one["of"])) for name, one in signals],
+            numbers=(2, 3),
+        )
     for title, key in (
         ("Most repeated instructions", "instructions"),
         ("Most repeated openings of answers", "openings"),
@@ -163,6 +217,7 @@ def profile_page(profile: dict[str, Any], report: Path | None) -> None:
     _findings(profile["findings"])
     say()
     say(f"report: {report}" if report else "write this as a page to forward: --report FILE.html")
+    say(f"recipe: {suggested}" if suggested else "write a recipe that mends what was found: --suggest recipe.yaml")
 
 
 def check_page(found: dict[str, Any]) -> None:
@@ -252,6 +307,30 @@ def stages_page(found: Sequence[dict[str, Any]], *, whole: bool) -> None:
                 )
             )
         table(("row", "verdict", "settings"), rows)
+
+
+def measures_page(found: Sequence[dict[str, Any]], *, whole: bool) -> None:
+    """The measures there are, or one of them."""
+    if not whole:
+        table(
+            ("measure", "gives", "what it is"),
+            [(one["name"], one["unit"] or one["type"], one["description"]) for one in found],
+        )
+        say()
+        say("how it is measured, and examples: curate measures NAME; in a recipe: `- use: where` with `column: NAME`")
+        return
+    for one in found:
+        say()
+        say(
+            f"{one['name']} ({one['unit'] or one['type']}; of the {one['field']} unless another is named)", style="bold"
+        )
+        say(one["doc"])
+        heading("Examples")
+        rows = [
+            (example["value"], excerpt("; ".join(f"{key}: {value}" for key, value in example["row"].items()), 110))
+            for example in one["examples"]
+        ]
+        table(("value", "row"), rows)
 
 
 def settings_table(settings: Sequence[dict[str, Any]]) -> None:

@@ -22,7 +22,8 @@ has passed `schemas.excerpt`; HTML is escaped where it is written. The keys, all
                     log-spaced, bin i holds edges[i] <= length < edges[i+1]; unit: characters, words, tokens
     groups          {task | source | language: [{name, rows, lengths {field: as above}, histograms {field: {edges,
                     counts, zero}}}]}, the 8 largest and "(other)", in characters
-    sequences       {estimated, over: {"1024": rows, "2048": …, "4096": …, "8192": …}}: rows longer than so many tokens
+    sequences       {estimated, over: {"1024": rows, "2048": …, "4096": …, "8192": …}: rows longer than so many tokens,
+                    window: null, or what rows longer than the model's window are: see `curate.tokens.beyond`}
     checks          {check: rows}: empty, exact_duplicates, refusal, boilerplate, truncated, placeholder, repetition,
                     language_mismatch; a row may be found by several
     verdicts        {check: rows, …, clean: rows}: each row once, under the first check that found it; sums to `rows`
@@ -31,36 +32,39 @@ has passed `schemas.excerpt`; HTML is escaped where it is written. The keys, all
     examples        {check or type of identifier: [{id, where "file:line", instruction, excerpt, because}]}; because:
                     what was measured, or the reason's name; `{"kept": id}` for a row that repeats another
     repeated        {instructions: [{excerpt, rows}], openings: [{excerpt, rows}]}: the ten that are repeated most
-    personal_data   {type: rows holding one}: a quick look by patterns, not a scan
+    personal_data   {type: rows holding one}, found as the stage `personal_data` finds them; types: `curate scrub`
     personal_data_rows  rows holding any of them but secrets
+    names_looked_for    whether names of people are among them
+    measures        numbers, yes, not_measured: see `curate.signals`
+    verbs           null, or what instructions ask for: see `curate.complexity`
     preference      null, or {pairs, longer: pairs whose chosen answer is longer, shorter, identical}
     rejected        {reason: n}: input that never became a row
     rejected_examples [{reason, file, line, excerpt}]
     findings        [{kind, severity high|medium|low, count, share of rows, example (as in examples, or null), fix,
-                    use: the stage that mends it, or null}], most severe first
+                    use: the stage that mends it, or null, settings: those it needs to be given}], most severe first,
+                    and of these what does most harm
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from curate.complexity import Verbs
 from curate.marks import summarise, with_fields
+from curate.personal_data.counting import SECRET, Counting
+from curate.signals import Signals
 from curate.stage import FIELD_PREFIX, Choice, Compare, Edit, Filter, Stage
+from curate.tokens import TokenCounter, Window, beyond, load_tokenizer, window_of
 from schemas.chat import ANSWER_MARK, TURNS, Field, field
-from schemas.errors import UserError
-from schemas.excerpt import excerpt, mask
+from schemas.excerpt import excerpt
 from schemas.lookup import find
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 Profile = dict[str, Any]
 """What `Profiler.result` gives; the keys are in the module's docstring."""
@@ -100,36 +104,12 @@ _TURNS_SHOWN = 20
 _NAMES_KEPT = 10_000
 _NAME_CHARS = 80
 _NEAR_CHARS = 400
-_SEARCHED_CHARS = 20_000
 _OPENING_WORDS, _OPENING_CJK = 5, 8
 
 _NOTHING = pl.lit(None, dtype=pl.String)
 
-# Rough twins of schemas.excerpt.MASKS for a linear-time engine without look-around: edges are consumed instead. In the
-# order of MASKS, each applied to what the ones before it left.
-_DIGIT = "[0-9０-９]"
-_BEFORE, _AFTER = "(?:^|[^0-9０-９A-Za-z])", "(?:[^0-9０-９A-Za-z]|$)"
-_IDENTIFIERS: dict[str, str] = {
-    "secret": r"(?:sk|pk|ghp|gho|hf|xox[bap]|AKIA)[-_]?[A-Za-z0-9_\-]{16,200}|-----BEGIN [A-Z ]{3,40}-----"
-    r"|Bearer [A-Za-z0-9._\-]{16,2000}",
-    "email": r"[A-Za-z0-9._%+\-]{1,64}[@＠][A-Za-z0-9\-]{1,63}(?:[.．][A-Za-z0-9\-]{1,63})+",
-    "id_number": rf"{_BEFORE}{_DIGIT}{{6}}[ \-]?(?:18|19|20|１８|１９|２０){_DIGIT}{{2}}[ \-]?{_DIGIT}{{4}}[ \-]?"
-    rf"{_DIGIT}{{3}}[0-9０-９Xx]{_AFTER}",
-    "iban": rf"{_BEFORE}[A-Z]{{2}}{_DIGIT}{{2}}(?: ?[A-Z0-9]{{4}}){{3,7}}(?: ?[A-Z0-9]{{1,3}})?{_AFTER}",
-    "card_number": rf"(?:^|[^0-9０-９])(?:{_DIGIT}[ \-]?){{14,18}}{_DIGIT}(?:[^0-9０-９]|$)",
-    "ssn": rf"(?:^|[^0-9０-９A-Za-z\-]){_DIGIT}{{3}}-{_DIGIT}{{2}}-{_DIGIT}{{4}}(?:[^0-9０-９A-Za-z\-]|$)",
-    "phone": r"(?:^|[^0-9０-９A-Za-z.])(?:"
-    rf"(?:\+{_DIGIT}{{1,3}}[ \-]?|\(\+{_DIGIT}{{1,3}}\) ?)?(?:[1１][3-9３-９]{_DIGIT}(?:[ \-]?{_DIGIT}{{4}}){{2}}"
-    rf"|\(?[0０]{_DIGIT}{{2,3}}\)?[ \-]{_DIGIT}{{7,8}}|\(?{_DIGIT}{{3}}\)?[ \-.]{_DIGIT}{{3}}[ \-.]{_DIGIT}{{4}})"
-    rf"|\+{_DIGIT}{{1,3}}(?:[ \-]?{_DIGIT}{{2,4}}){{2,5}})(?:[^0-9０-９]|$)",
-}
-# Cheap to look for, and part of every identifier above: seven digits with little between them, an @, a secret's head.
-_CANDIDATE = rf"[@＠]|{_DIGIT}(?:[^0-9０-９]{{0,3}}{_DIGIT}){{6}}|{_IDENTIFIERS['secret']}|{_IDENTIFIERS['iban']}"
-
 _FIXES = {
     "rejected_input": "run `curate check` on the files: it names every line that could not be read and why",
-    "personal_data": "remove it before rows leave this machine; this was a quick look, not a scan",
-    "secret": "revoke what is still valid, then remove it; this was a quick look, not a scan",
     "repeated_instruction": "look at the rows, then add `- use: exact_duplicates` or cap them with `- use: balance`",
     "repeated_opening": "a model learns the phrase: where it declines, add `- use: refusal`; else rewrite the answers",
     "one_task": "add `- use: balance` (`by: task`, `max_share: 0.5`) to a recipe, or add rows of others",
@@ -137,41 +117,62 @@ _FIXES = {
     "long_sequences": "cut or drop them with `- use: length` (`field: conversation`), or train with a longer maximum",
     "length_bias": "a reward for length is what such pairs teach: add pairs whose better answer is the shorter one",
     "identical_pairs": "such pairs teach nothing: look at them with `curate show`, then have people judge them again",
+    "templated_opening": "a model learns the phrase: rewrite the answers, or drop them with `- use: flaws` "
+    "(`measures: [templated_opening]`)",
+    "toxic_words": "look at the rows; `- use: flaws` (`measures: [toxic_words]`) drops them",
+    "prompt_injection": "look at the rows; `- use: flaws` (`measures: [prompt_injection]`) drops them",
 }
-# Share of rows from which a finding is high and from which it is medium; below that it is low.
+# What does most harm first. Share of rows from which a finding is high and from which it is medium; below that it is
+# low.
 _SEVERITY = {
+    "secret": (0.0, 0.0),
+    "personal_data": (0.05, 0.0),
     "rejected_input": (0.01, 0.0),
-    "empty": (0.01, 0.001),
+    "toxic_words": (0.05, 0.001),
+    "prompt_injection": (0.05, 0.001),
     DUPLICATES: (0.05, 0.01),
+    NEAR: (0.10, 0.02),
+    "empty": (0.01, 0.001),
+    "identical_pairs": (0.01, 0.0),
     "refusal": (0.02, 0.005),
-    "boilerplate": (0.05, 0.01),
     "truncated": (0.05, 0.01),
     "placeholder": (0.01, 0.001),
+    "boilerplate": (0.05, 0.01),
     "repetition": (0.05, 0.01),
     "language_mismatch": (0.10, 0.02),
-    NEAR: (0.10, 0.02),
-    "personal_data": (0.05, 0.0),
-    "secret": (0.0, 0.0),
+    "templated_opening": (0.25, 0.05),
     "repeated_instruction": (0.05, 0.01),
     "repeated_opening": (0.25, 0.10),
     "one_task": (2.0, 0.95),
     "one_source": (2.0, 0.95),
-    "long_sequences": (2.0, 0.05),
     "length_bias": (0.85, 0.70),
-    "identical_pairs": (0.01, 0.0),
+    "long_sequences": (2.0, 0.05),
 }
+_FLAW = (0.05, 0.01)
+"""The same for each measure that the stage `flaws` drops rows by."""
 _LEVELS = ("high", "medium", "low")
 
 
 class Profiler:
     """Measures frames of rows one after the other; keeps numbers and hashes of each row, and a few excerpts.
 
-    `tokenizer` is a `tokenizer.json` or a folder that holds one. Memory grows by about 150 bytes a row, whatever the
-    length of its text.
+    `tokenizer` is a `tokenizer.json` or a folder that holds one; `window` the model's, if not what files beside the
+    tokenizer say; `names`: whether names of people count as personal
+    data; `verbs`: whether to look at what instructions ask for; both take a model and much time. Memory grows by about
+    300 bytes a row, whatever the length of its text.
     """
 
-    def __init__(self, tokenizer: Path | None = None, *, max_examples: int = 5) -> None:
-        self._tokenizer = _tokenizer(tokenizer) if tokenizer is not None else None
+    def __init__(
+        self,
+        tokenizer: Path | None = None,
+        *,
+        window: Window | None = None,
+        names: bool = False,
+        verbs: bool = False,
+        max_examples: int = 5,
+    ) -> None:
+        self._tokenizer = load_tokenizer(tokenizer) if tokenizer is not None else None
+        self._window = window or (window_of(tokenizer) if tokenizer is not None else None)
         self._tokenizer_name = tokenizer.resolve().name if tokenizer is not None else ""
         self._max_examples = max_examples
         detect, duplicates = _shipped("detect_language"), _shipped(DUPLICATES)
@@ -185,8 +186,9 @@ class Profiler:
         self._names: dict[str, _Names] = {name: _Names() for name in ("kind", "task", "source", "lang")}
         self._turns: Counter[int] = Counter()
         self._roles: Counter[str] = Counter()
-        self._personal: Counter[str] = Counter()
-        self._personal_rows = 0
+        self._personal = Counting(names, max_examples)
+        self._signals = Signals()
+        self._verbs = Verbs() if verbs else None
         self._pairs: Counter[str] = Counter()
         self._examples: dict[str, list[dict[str, Any]]] = {}
         self._repeats = {"instructions": _Repeats(), "openings": _Repeats()}
@@ -228,7 +230,10 @@ class Profiler:
         self._count_turns(frame, kind)
         self._count_pairs(full, kind)
         self._count_repeats(full, narrow)
-        self._count_identifiers(full)
+        self._count_personal(full)
+        self._signals.add(frame, kind)
+        if self._verbs is not None:
+            self._verbs.add(frame, kind)
         for name in CHECKS:
             self._show(name, full, narrow[name], _said(reasons[name], because[name]))
         self._keep_summaries(full, kind)
@@ -296,14 +301,18 @@ class Profiler:
             "sequences": {
                 "estimated": estimated,
                 "over": {str(limit): _over(rows, limit) for limit in SEQUENCE_LIMITS},
+                "window": beyond(rows["conversation:tokens"], self._window) if self._window else None,
             },
             "checks": checks,
             "verdicts": verdicts,
             "duplicates": {"exact": checks[DUPLICATES], "near": near},
             "examples": self._all_examples(repeats) | ({NEAR: near_examples} if near_examples else {}),
             "repeated": {name: self._repeats[name].top(rows[f"{name[:-1]}_hash"]) for name in self._repeats},
-            "personal_data_rows": self._personal_rows,
-            "personal_data": {name: self._personal[name] for name in _IDENTIFIERS if self._personal[name]},
+            "personal_data_rows": self._personal.rows,
+            "personal_data": self._personal.types,
+            "names_looked_for": self._personal.names,
+            "measures": self._signals.result(),
+            "verbs": self._verbs.result() if self._verbs is not None else None,
             "preference": dict(self._pairs) or None,
             "rejected": _largest(Counter(rejected or {})),
             "rejected_examples": [_rejected_example(one) for one in rejected_examples],
@@ -338,34 +347,19 @@ class Profiler:
         self._repeats["instructions"].add(narrow["instruction_hash"], full["field:instruction"])
         self._repeats["openings"].add(narrow["opening_hash"], narrow["opening"])
 
-    def _count_identifiers(self, full: pl.DataFrame) -> None:
-        texts = pl.col("field:conversation")
-        left = full.filter(texts.str.contains(_CANDIDATE))
-        personal = np.zeros(left.height, dtype=np.bool_)
-        for name, pattern in _IDENTIFIERS.items():
-            found = left.select(texts.str.contains(pattern)).to_series().fill_null(False)
-            if count := int(found.sum()):
-                self._personal[name] += count
-                if name != "secret":
-                    personal |= found.to_numpy()
-                self._show(name, left, found, around=name)
-                left = left.with_columns(
-                    pl.when(found)
-                    .then(texts.str.replace_all(pattern, " "))
-                    .otherwise(texts)
-                    .alias("field:conversation")
-                )
-        self._personal_rows += int(personal.sum())
+    def _count_personal(self, full: pl.DataFrame) -> None:
+        def show(place: int, said: str) -> dict[str, Any]:
+            return _examples(full[place : place + 1])[0] | {"instruction": None, "excerpt": excerpt(said, 200)}
 
-    def _show(
-        self, name: str, full: pl.DataFrame, found: pl.Series, because: pl.Expr = _NOTHING, around: str | None = None
-    ) -> None:
+        self._personal.add(full["field:conversation"], show)
+
+    def _show(self, name: str, full: pl.DataFrame, found: pl.Series, because: pl.Expr = _NOTHING) -> None:
         """Keep examples of the rows of `full` where `found` (Boolean) holds, while there are fewer than wanted."""
         shown = self._examples.setdefault(name, [])
         missing = self._max_examples - len(shown)
         if missing > 0 and found.any():
             # Whole again, because polars 2.1 panics in pl.format where a column's first chunk is empty.
-            shown.extend(_examples(full.filter(found).head(missing).rechunk(), because, around))
+            shown.extend(_examples(full.filter(found).head(missing).rechunk(), because))
 
     def _keep_summaries(self, full: pl.DataFrame, kind: str) -> None:
         summary = summarise(full, kind, self._duplicates, self._rows)
@@ -392,7 +386,8 @@ class Profiler:
             candidates[ordinal] | {"because": excerpt(because)}
             for ordinal, because in known.select("ordinal", "because").iter_rows()
         ]
-        return {name: some for name, some in (self._examples | {DUPLICATES: shown}).items() if some}
+        every = self._examples | {DUPLICATES: shown} | self._personal.examples
+        return {name: some for name, some in every.items() if some}
 
     def _tokens(self, full: pl.DataFrame, frame: pl.DataFrame, kind: str, narrow: pl.DataFrame) -> list[pl.Series]:
         """`field:tokens` columns (UInt32): counted where there is a tokenizer, else estimated from bytes."""
@@ -402,7 +397,7 @@ class Profiler:
             cjk = (narrow["bytes"].cast(pl.Float64) - chars) / 2
             estimate = (cjk * CJK_TOKENS_PER_CHAR + (chars - cjk) / LATIN_CHARS_PER_TOKEN).ceil()
             return [estimate.cast(pl.UInt32).alias("conversation:tokens")]
-        counter = _TokenCounter(self._tokenizer)
+        counter = TokenCounter(self._tokenizer)
         counted = [counter.each(full[f"field:{name}"]).alias(f"{name}:tokens") for name in _FIELDS[kind][:-1]]
         return [*counted, counter.summed(_turn_texts(frame, kind)).alias("conversation:tokens")]
 
@@ -429,14 +424,17 @@ def findings(profile: Profile) -> list[dict[str, Any]]:
     rows = max(profile["rows"], 1)
     found: list[dict[str, Any]] = []
 
-    def say(kind: str, count: int, share: float, *, example: Any = None, use: str | None = None) -> None:
+    def say(
+        kind: str, count: int, share: float, *, example: Any = None, use: str | None = None, **settings: Any
+    ) -> None:
         if count <= 0:
             return
-        high, medium = _SEVERITY[kind]
+        high, medium = _SEVERITY.get(kind, _FLAW)
         severity = "high" if share >= high else "medium" if share >= medium else "low"
-        fix = f"add `- use: {use}` to a recipe" if use else _FIXES[kind]
+        with_ = ", ".join(f"`{name}: {value}`" for name, value in settings.items())
+        fix = f"add `- use: {use}`{f' ({with_})' if with_ else ''} to a recipe" if use else _FIXES[kind]
         finding = {"kind": kind, "severity": severity, "count": count, "share": round(share, 6)}
-        found.append(finding | {"example": example, "fix": fix, "use": use})
+        found.append(finding | {"example": example, "fix": fix, "use": use, "settings": settings})
 
     def first(name: str) -> Any:
         return next(iter(profile["examples"].get(name, [])), None)
@@ -450,9 +448,15 @@ def findings(profile: Profile) -> list[dict[str, Any]]:
     near = profile["duplicates"]["near"] or 0
     if near > profile["duplicates"]["exact"]:
         say(NEAR, near, near / rows, example=first(NEAR), use=NEAR)
-    say("secret", held["secret"], held.pop("secret", 0) / rows, example=first("secret"))
+    say("secret", held[SECRET], held.pop(SECRET, 0) / rows, example=first(SECRET), use="personal_data")
     count = profile["personal_data_rows"]
-    say("personal_data", count, count / rows, example=first(held.most_common(1)[0][0]) if held else None)
+    commonest = first(held.most_common(1)[0][0]) if held else None
+    say("personal_data", count, count / rows, example=commonest, use="personal_data")
+    dropped = _shipped("flaws").model_dump()["measures"]
+    for name, one in profile["measures"]["yes"].items():
+        if name in dropped or name in _FIXES:
+            use = "flaws" if name in dropped else None
+            say(name, one["rows"], one["rows"] / rows, example=next(iter(one["examples"]), None), use=use)
     for kind, name in (("repeated_instruction", "instructions"), ("repeated_opening", "openings")):
         top = next(iter(profile["repeated"][name]), None)
         if top and top["rows"] >= 3 and top["rows"] / rows >= (0.01 if name == "instructions" else 0.05):
@@ -468,7 +472,10 @@ def findings(profile: Profile) -> list[dict[str, Any]]:
         if pairs["longer"] / different >= 0.6 and pairs["longer"] >= 10:
             say("length_bias", pairs["longer"], pairs["longer"] / different)
         say("identical_pairs", pairs["identical"], pairs["identical"] / max(pairs["pairs"], 1))
-    return sorted(found, key=lambda one: (_LEVELS.index(one["severity"]), -one["count"], one["kind"]))
+    harm = {kind: place for place, kind in enumerate(_SEVERITY)}
+    return sorted(
+        found, key=lambda one: (_LEVELS.index(one["severity"]), harm.get(one["kind"], harm["placeholder"]), one["kind"])
+    )
 
 
 class _Near:
@@ -634,64 +641,9 @@ class _Repeats:
         return [{"excerpt": shown, "rows": count} for count, shown in best[:TOP_REPEATS]]
 
 
-class _TokenCounter:
-    """Counts tokens of one frame's texts, each distinct text once."""
-
-    BATCH = 512
-    MOST_CHARS = 100_000
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._known: dict[str, int] = {}
-
-    def each(self, texts: pl.Series) -> pl.Series:
-        """Tokens of each text (UInt32), null for null. Very long texts are counted in pieces."""
-        new = [text for text in texts.drop_nulls().unique() if text not in self._known]
-        pieces = [
-            (at, text[start : start + self.MOST_CHARS])
-            for at, text in enumerate(new)
-            for start in range(0, len(text) or 1, self.MOST_CHARS)
-        ]
-        counts = [0] * len(new)
-        for start in range(0, len(pieces), self.BATCH):
-            batch = pieces[start : start + self.BATCH]
-            encoded = self._tokenizer.encode_batch_fast([text for _, text in batch], add_special_tokens=False)
-            for (at, _), one in zip(batch, encoded, strict=True):
-                counts[at] += len(one)
-        self._known.update(zip(new, counts, strict=True))
-        return pl.Series([None if text is None else self._known[text] for text in texts], dtype=pl.UInt32)
-
-    def summed(self, texts: pl.Series) -> pl.Series:
-        """Tokens of each list of texts together (UInt32)."""
-        lengths = texts.list.len().fill_null(0).to_numpy()
-        flat = texts.explode(empty_as_null=False, keep_nulls=False)
-        tokens = np.concatenate([[0], np.cumsum(self.each(flat).fill_null(0).to_numpy(), dtype=np.int64)])
-        ends = np.cumsum(lengths, dtype=np.int64)
-        return pl.Series(tokens[ends] - tokens[ends - lengths], dtype=pl.UInt32)
-
-
 def _shipped(name: str) -> Stage:
     """A stage that ships, with its default settings."""
     return find("curate.stages", name, Stage)()
-
-
-def _tokenizer(path: Path) -> Tokenizer:
-    # One thread: batches are small, and threads of this library do not survive a fork that happens later.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from tokenizers import Tokenizer
-
-    file = path / "tokenizer.json" if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(
-            f"there is no tokenizer in {path}", hint="name a tokenizer.json, or a model folder that holds one"
-        )
-    try:
-        return Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises plain Exception for every fault in the file
-        raise UserError(
-            f"{file} is not a tokenizer: {excerpt(error)}",
-            hint="it should be a tokenizer.json as `tokenizers` writes it",
-        ) from error
 
 
 def _no_fetch(ordinals: Sequence[int], names: Sequence[str]) -> pl.DataFrame:
@@ -742,16 +694,16 @@ def _turn_texts(frame: pl.DataFrame, kind: str) -> pl.Series:
     return frame.select(texts=texts).to_series()
 
 
-def _examples(rows: pl.DataFrame, because: pl.Expr = _NOTHING, around: str | None = None) -> list[dict[str, Any]]:
-    """What is shown of a few rows with their `field:` columns. `around`: show what is near such an identifier."""
-    answer = pl.col("field:conversation") if around else pl.coalesce("field:answer", "field:conversation")
+def _examples(rows: pl.DataFrame, because: pl.Expr = _NOTHING) -> list[dict[str, Any]]:
+    """What is shown of a few rows with their `field:` columns."""
+    answer = pl.coalesce("field:answer", "field:conversation")
     shown = rows.select("id", "origin", instruction="field:instruction", answer=answer, because=because)
     return [
         {
             "id": row["id"],
             "where": _where(row["origin"]),
-            "instruction": None if around or row["instruction"] is None else excerpt(row["instruction"], 100),
-            "excerpt": excerpt(_near(row["answer"], around) if around else row["answer"]),
+            "instruction": None if row["instruction"] is None else excerpt(row["instruction"], 100),
+            "excerpt": excerpt(row["answer"]),
             "because": None if row["because"] is None else excerpt(row["because"]),
         }
         for row in shown.iter_rows(named=True)
@@ -763,13 +715,6 @@ def _said(reasons: Mapping[str, pl.Expr], because: Mapping[str, pl.Expr]) -> pl.
     first = pl.coalesce(pl.when(holds).then(pl.lit(reason)) for reason, holds in reasons.items())
     found = [pl.when(first == reason).then(what.cast(pl.String)) for reason, what in because.items()]
     return pl.coalesce(*found, first)
-
-
-def _near(text: str, identifier: str) -> str:
-    """The part of a text around an identifier. All are masked before the text is cut."""
-    masked = mask(text[:_SEARCHED_CHARS])
-    at = masked.find(f"<{identifier}>")
-    return masked if at < 60 else "…" + masked[at - 50 : at + 100]
 
 
 def _where(origin: Mapping[str, Any] | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from curate.profile import Profiler
 from curate.read import Gather, Reading, find_rows, read_files
+from curate.tokens import Window
 from schemas.console import progress
 from schemas.dataset import Dataset, datasets_in, open_dataset
 from schemas.excerpt import excerpt
@@ -18,11 +19,20 @@ _REJECTED_EXAMPLES = 3
 
 
 def profile_paths(
-    paths: Sequence[Path], reading: Reading, tokenizer: Path | None, report: Path | None
+    paths: Sequence[Path],
+    reading: Reading,
+    tokenizer: Path | None = None,
+    report: Path | None = None,
+    *,
+    window: int | None = None,
+    names: bool = False,
+    verbs: bool = False,
+    suggest: Path | None = None,
 ) -> dict[str, Any]:
-    """The profile of any files, folders or datasets; written as an HTML page to `report` as well, if given."""
+    """The profile of any files, folders or datasets; as an HTML page in `report` as well, and what would mend it as a
+    recipe in `suggest`, if given. `window` is the model's, in tokens; `names` and `verbs`: see `Profiler`."""
     reading = reading.checked()
-    profiler = Profiler(tokenizer)
+    profiler = Profiler(tokenizer, window=Window(window) if window else None, names=names, verbs=verbs)
     told = _Told()
     for path in paths:
         folders = datasets_in(path)
@@ -47,6 +57,11 @@ def profile_paths(
         when = datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")
         report.parent.mkdir(parents=True, exist_ok=True)
         report.write_text(render_profile(found, title, when), encoding="utf-8")
+    if suggest is not None:
+        from curate.suggesting import suggested_recipe
+
+        suggest.parent.mkdir(parents=True, exist_ok=True)
+        suggest.write_text(suggested_recipe(found, paths, suggest), encoding="utf-8")
     return found
 
 

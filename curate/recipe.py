@@ -299,7 +299,7 @@ def describe_settings(cls: type[BaseModel]) -> list[dict[str, Any]]:
     """Settings of a stage or collector: name, type, default and description of each."""
     return [
         {
-            "name": name,
+            "name": field.alias or name,
             "type": _type_name(field.annotation),
             "default": None
             if field.default is pydantic_core.PydanticUndefined

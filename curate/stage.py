@@ -21,6 +21,7 @@ __all__ = [
     "Choice",
     "Compare",
     "Edit",
+    "Edited",
     "Example",
     "Fetch",
     "Field",
@@ -121,6 +122,18 @@ class Filter(Stage):
         return {}
 
 
+@dataclass(frozen=True)
+class Edited:
+    """What an Edit made of some rows."""
+
+    rows: pl.DataFrame
+    """The same rows in the same order, with columns rewritten."""
+    drop: pl.DataFrame | None = None
+    """Rows to drop, rewritten too: `place` among the rows, `reason` and `because`."""
+    noted: Mapping[str, Any] | None = None
+    """What the Edit needs to tell of them, as JSON; nothing that is not masked."""
+
+
 class Edit(Stage):
     """Rewrites columns, one row at a time."""
 
@@ -134,6 +147,15 @@ class Edit(Stage):
         `text` is a String expression that may be null."""
         return None
 
+    def rows(self, frame: pl.DataFrame, kind: str) -> Edited | None:
+        """For an Edit that must see whole rows: what it makes of some of them, whichever those are. None where
+        `columns` and `texts` say all."""
+        return None
+
+    def told(self, noted: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Findings and parts of the run's report (as in a Choice), from what was noted of all rows, in order."""
+        return [], {}
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -144,6 +166,8 @@ class Choice:
     """Findings in the form that reports have: kind, severity, count, example, fix."""
     report: Mapping[str, Any] = field(default_factory=dict)
     """Parts of the run's report, by their names in `schemas.report.render_run`; nothing that is not masked."""
+    cuts: pl.DataFrame | None = None
+    """What is cut out of rows that stay; its columns are `curate.cutting.CUTS`."""
 
     @classmethod
     def of(cls, chosen: pl.DataFrame | Choice) -> Choice:
@@ -152,7 +176,7 @@ class Choice:
 
 
 class Compare(Stage):
-    """Marks rows by comparing them with each other."""
+    """Marks rows by comparing them with each other; and may cut out of some what others hold too."""
 
     @abstractmethod
     def summary(self) -> dict[str, pl.Expr]:

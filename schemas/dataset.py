@@ -194,7 +194,7 @@ class ParquetSink:
 class ArrowSink:
     """Writes frames of any one set of columns to one Arrow IPC file; nothing is written until there are rows."""
 
-    def __init__(self, path: Path, compression: str = "zstd") -> None:
+    def __init__(self, path: Path, compression: str | None = "zstd") -> None:
         self.path = path
         self.compression = compression
         self.rows = 0

@@ -157,16 +157,17 @@ def settings_of(
 def _mistake(cls: type[BaseModel], error: Any, document: Document, path: Path_) -> RecipeError:
     where = tuple(part for part in error["loc"] if isinstance(part, int) or not str(part).startswith("function-"))
     kind, message = error["type"], error["msg"]
-    known = list(cls.model_fields)
+    fields = {field.alias or name: field for name, field in cls.model_fields.items()}
+    known = list(fields)
     if kind == "extra_forbidden":
         return document.error(
             (*path, *where[:-1], where[-1]), f"there is no setting {where[-1]!r}", nearest(str(where[-1]), known)
         )
     if kind == "missing":
-        described = cls.model_fields[str(where[0])].description if where and str(where[0]) in cls.model_fields else None
+        described = fields[str(where[0])].description if where and str(where[0]) in fields else None
         return document.error(path, f"the setting {spelled(where)!r} is missing", described or "")
     if kind == "literal_error":
-        choices = allowed(cls.model_fields[str(where[0])].annotation) if str(where[0]) in cls.model_fields else []
+        choices = allowed(fields[str(where[0])].annotation) if str(where[0]) in fields else []
         return document.error(
             (*path, *where[:1]), f"{error['input']!r} is not a choice", nearest(str(error["input"]), choices)
         )

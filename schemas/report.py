@@ -393,6 +393,9 @@ def render_profile(profile: Mapping[str, Any], title: str, when: str | None = No
 
 def profile_sections(profile: Mapping[str, Any]) -> list[Section]:
     """What a profile has to say below its first screen, for any page that holds a profile."""
+    from schemas.report_measures import measure_sections
+    from schemas.report_verbs import verbs_section
+
     made = [
         _findings_section(profile.get("findings") or []),
         _mix(profile),
@@ -402,6 +405,8 @@ def profile_sections(profile: Mapping[str, Any]) -> list[Section]:
         _repeated_section(profile),
         _example_section(profile),
         _personal_section(profile),
+        *measure_sections(profile.get("measures") or {}),
+        *([verbs_section(profile["verbs"])] if profile.get("verbs") else []),
         _rejected_section(profile.get("rejected") or {}, profile.get("rejected_examples") or []),
     ]
     return [section for section in made if section.blocks]
@@ -615,7 +620,24 @@ def _sequence_section(profile: Mapping[str, Any]) -> Section:
         )
     rows: list[tuple[Text, int]] = [(f"> {number(int(limit))}", count) for limit, count in over.items()]
     chart = _scaled_bars(rows, profile["rows"])
-    return Section(Words("Sequence length", "序列长度"), lead, [chart, remark])
+    window = [_window_note(sequences["window"])] if sequences.get("window") else []
+    return Section(Words("Sequence length", "序列长度"), lead, [chart, *window, remark])
+
+
+def _window_note(window: Mapping[str, Any]) -> Markup:
+    rows, tokens, cut = (number(window[name]) for name in ("rows", "tokens", "cut"))
+    of_tokens, of_compute = (percent(window[name], 1) for name in ("share_of_tokens", "share_of_compute"))
+    width = number(window["hidden_size"])
+    guess = Words(", a guess", "，为假定值") if window["assumed"] else Words("", "")
+    return note(
+        Words(
+            f"{rows} rows are longer than the model's window of {tokens} tokens: {of_tokens} of all tokens, and "
+            f"{of_compute} of the compute of training, attention counted for layers {width} wide{guess.en}. Cutting "
+            f"them takes {cut} tokens away.",
+            f"{rows} 行超过模型窗口（{tokens} Token）：占全部 Token 的 {of_tokens}，占训练算力的 {of_compute}"
+            f"（含注意力，按隐藏维度 {width} 计{guess.zh}）。截断会丢掉 {cut} 个 Token。",
+        )
+    )
 
 
 def _scaled_bars(rows: Sequence[tuple[Text, int]], whole: int) -> Markup:
@@ -676,11 +698,19 @@ def _personal_section(profile: Mapping[str, Any]) -> Section:
     if not found:
         return Section()
     lead = Words(
-        "Rows that hold something shaped like an identifier. A quick look, not a scan.",
-        "包含形似个人标识的行。这只是快速查看，不是完整扫描。",
+        "Rows that hold it, by type, as `- use: personal_data` and `curate scrub` find it. In the examples every value "
+        "is masked.",
+        "按类型统计含有个人信息的行，与 `- use: personal_data`、`curate scrub` 的结果一致。示例中的值均已遮盖。",
     )
     rows = [(title_of(name), count) for name, count in found.items()]
-    return Section(Words("Personal data", "个人信息"), lead, [bars(rows, whole=profile["rows"], tone="warn")])
+    shown = profile.get("examples") or {}
+    groups: list[tuple[str, Text, int | None, Sequence[Mapping[str, Any]]]] = [
+        (name, title_of(name), count, shown[name][:3]) for name, count in found.items() if shown.get(name)
+    ]
+    blocks = [bars(rows, whole=profile["rows"], tone="warn"), examples(groups)]
+    if not profile.get("names_looked_for"):
+        blocks.insert(0, note(Words("Names of people were not looked for (`--names`).", "未查找人名（`--names`）。")))
+    return Section(Words("Personal data", "个人信息"), lead, blocks)
 
 
 def _rejected_section(rejected: Mapping[str, int], shown: Sequence[Mapping[str, Any]]) -> Section:
@@ -736,23 +766,29 @@ def render_run(report: Mapping[str, Any], *, when: str | None = None, lang: Lang
     rejected_reasons {reason: n}, rejected_examples [{reason, file, line, excerpt}],
     sources [{name, kind, licence, training, personal_data, rows}], findings (as in a profile),
     inputs [{path, rows, fingerprint}], fingerprint, recipe (YAML text), clusters and conflicts (see
-    `report_clusters`), before and after (profiles). A report with
+    `report_clusters`), passages:FIELD (see `report_passages`), before and after (profiles). A report with
     `after` alone, such as an import's, shows that profile whole.
     """
     before, after = report.get("before"), report.get("after")
     kind = _KIND_NAMES.get(str(report.get("kind", "")))
     facts: list[Text] = [kind or "", str(report.get("dataset") or ""), when or ""]
     stand = [_verdict_bar(after), _profile_tiles(after)] if after and not before else []
-    opening = Section(blocks=[headline(_run_headline(report)), _balance(report), *stand])
+    from schemas.report_scrub import names_line, scrub_section
+
+    scrubbed = report.get("scrubbed") or {}
+    opening = Section(blocks=[*names_line(scrubbed), headline(_run_headline(report)), _balance(report), *stand])
     sections = [
         opening,
+        scrub_section(scrubbed),
         _findings_section(report.get("findings") or []),
         _funnel_section(report),
         _dropped_section(report),
     ]
     from schemas.report_clusters import cluster_sections, conflict_section
+    from schemas.report_passages import passage_section
 
     sections += [*cluster_sections(report.get("clusters") or {}), conflict_section(report.get("conflicts") or [])]
+    sections += [passage_section(part) for name, part in report.items() if name.startswith("passages:")]
     if before and after:
         sections.append(_before_after(before, after))
     elif after:
@@ -1042,7 +1078,10 @@ _TITLES = {
     "source_of_near_duplicates": Words(
         "A source loses most of its rows as near duplicates", "某一来源的大部分行被判为近似重复"
     ),
+    "personal_data_replaced": Words("Personal data that was replaced", "已替换的个人信息"),
+    "names_not_looked_for": Words("Names of people were not looked for", "未查找人名"),
     "conflicting_answers": Words("Questions whose answers contradict each other", "回答互相矛盾的问题"),
+    "repeated_passages": Words("Passages that many rows hold word for word", "在许多行中逐字重复的段落"),
     "near_duplicates": Words("Rows nearly the same as another", "与其他行近似重复的行"),
     "refusal": Words("Answers that refuse or only decline", "拒绝作答的回答"),
     "boilerplate": Words("Answers that are a stock phrase, or begin with one", "只有客套话或以套话开头的回答"),
@@ -1059,20 +1098,55 @@ _TITLES = {
     "length_bias": Words("The better answer is mostly the longer one", "更好的回答大多更长"),
     "identical_pairs": Words("Pairs of identical answers", "两个回答完全相同的偏好对"),
     "personal_data": Words("Rows that hold personal data", "含有个人信息的行"),
-    "email": Words("E-mail addresses", "电子邮箱"),
-    "phone": Words("Phone numbers", "电话号码"),
-    "id_number": Words("Identity card numbers", "身份证号"),
-    "iban": Words("Bank accounts (IBAN)", "银行账号（IBAN）"),
-    "card_number": Words("Card numbers", "银行卡号"),
-    "ssn": Words("Social security numbers", "社会安全号码"),
     "secret": Words("Keys and other secrets", "密钥等机密"),
+    "SECRET": Words("Keys and other secrets", "密钥等机密"),
+    "PERSON": Words("Names of people", "人名"),
+    "CN_ID_CARD": Words("Chinese identity card numbers", "身份证号"),
+    "CN_MOBILE": Words("Chinese mobile numbers", "手机号"),
+    "CN_LANDLINE": Words("Chinese landline numbers", "固定电话"),
+    "CN_BANK_CARD": Words("Chinese bank card numbers", "银行卡号"),
+    "CN_PASSPORT": Words("Chinese passport numbers", "护照号"),
+    "CN_TRAVEL_PERMIT": Words("Travel permit numbers (Hong Kong, Macao, Taiwan)", "港澳台通行证号"),
+    "CN_LICENSE_PLATE": Words("Chinese number plates", "车牌号"),
+    "CN_USCC": Words("Unified social credit codes", "统一社会信用代码"),
+    "CN_SOCIAL_ACCOUNT": Words("WeChat, QQ and other accounts", "微信、QQ 等账号"),
+    "CN_ADDRESS": Words("Chinese addresses", "住址"),
+    "DATE_OF_BIRTH": Words("Dates of birth", "出生日期"),
+    "EMAIL_ADDRESS": Words("E-mail addresses", "电子邮箱"),
+    "PHONE_NUMBER": Words("Telephone numbers", "电话号码"),
+    "CREDIT_CARD": Words("Payment card numbers", "信用卡号"),
+    "IBAN_CODE": Words("Bank accounts (IBAN)", "银行账号（IBAN）"),
+    "IP_ADDRESS": Words("IP addresses", "IP 地址"),
+    "MAC_ADDRESS": Words("MAC addresses", "MAC 地址"),
+    "URL": Words("Addresses of pages", "网址"),
+    "CRYPTO": Words("Bitcoin addresses", "比特币地址"),
+    "US_SSN": Words("American social security numbers", "美国社会安全号码"),
+    "US_ITIN": Words("American taxpayer numbers", "美国纳税人识别号"),
+    "US_PASSPORT": Words("American passport numbers", "美国护照号"),
+    "US_DRIVER_LICENSE": Words("American driving licences", "美国驾照号"),
+    "US_BANK_NUMBER": Words("American bank accounts", "美国银行账号"),
+    "UK_NHS": Words("British health service numbers", "英国医保号"),
+    "UK_NINO": Words("British national insurance numbers", "英国国民保险号"),
+    "invalid_json": Words("Answers in JSON that is none", "JSON 无法解析的回答"),
+    "open_code_fence": Words("Answers whose code block stays open", "代码块未闭合的回答"),
+    "over_short": Words("Answers too short for what was asked", "相对于要求过短的回答"),
+    "restates_question": Words("Answers that only say the question again", "只复述问题的回答"),
+    "over_apologetic": Words("Answers that apologise too much", "过度道歉的回答"),
+    "hallucinated_link": Words("Links that cannot be", "不可能存在的链接"),
+    "templated_opening": Words("Answers with a stock opening", "以套话开头的回答"),
+    "toxic_words": Words("Toxic words", "辱骂等有害词语"),
+    "prompt_injection": Words("Texts that give the model orders", "提示注入"),
 }
 _FIXES_ZH = {
+    "personal_data_replaced": "请看报告中的示例：有无误替换，有无遗漏",
+    "names_not_looked_for": "加 `--names`（配方中为 `names: true`）用模型查找人名，耗时更长",
     "conflicting_answers": "请人裁定，报告中已并排列出；也可设 `drop: minority` 保留最常见的回答",
+    "repeated_passages": "先在报告中查看；`action: cut` 从行中删去这些段落，`action: drop` 剔除大部分为此类段落的行",
     "source_of_near_duplicates": "先看报告中的成对再下结论：若比较的多是共用模板，可用 `field: answer`，或调高阈值",
     "rejected_input": "对文件运行 `curate check`：逐行说明哪里无法读取及原因",
-    "secret": "先作废仍有效的密钥，再从数据中去除；这只是快速查看，不是完整扫描",
-    "personal_data": "数据离开本机之前先去除这些信息；这只是快速查看，不是完整扫描",
+    "templated_opening": "模型会学会这句套话：请改写，或用 `- use: flaws`（`measures: [templated_opening]`）剔除",
+    "toxic_words": "先看这些行；`- use: flaws`（`measures: [toxic_words]`）可剔除",
+    "prompt_injection": "先看这些行；`- use: flaws`（`measures: [prompt_injection]`）可剔除",
     "repeated_instruction": "先看这些行，再在配方中加入 `- use: exact_duplicates`，或用 `- use: balance` 限制数量",
     "repeated_opening": "模型会学会这句套话：若是拒答，用 `- use: refusal` 剔除；否则请人改写",
     "one_task": "在配方中加入 `- use: balance`（`by: task`、`max_share: 0.5`），或补充其他任务的数据",

@@ -2,7 +2,7 @@
 
 The steps are cut into segments, each ending in a Compare. A finished segment is on disk with its counts, its dropped
 rows and the Compare's choice, so that a run that was killed continues behind the last one it finished. Memory is
-bounded by a few batches and the Compare's narrow summaries.
+bounded by a few batches and the Compare's narrow summaries, which go to a file where they are many.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ import os
 import shutil
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import polars as pl
 
+from curate.cutting import CUTS, cut_out
+from curate.engines.summaries import Summaries, usual_memory
 from curate.marks import Step, dropped_by, mark, summarise, with_fields
-from curate.stage import Choice, Compare
+from curate.stage import Choice, Compare, Edit
 from schemas.dataset import ArrowSink, DatasetWriter, read_arrow
 from schemas.manifest import StepCount
 from schemas.rows import columns
@@ -41,6 +43,16 @@ _DONE = "done.json"
 _KEPT = "kept.arrow"
 _DROPPED = "dropped.arrow"
 _CHOSEN = "choice.arrow"
+_CUTS = "cuts.arrow"
+_SUMMARIES = "summaries.arrow"
+
+
+class _Chosen(NamedTuple):
+    """What the step of a name chose: rows to drop, and what to cut out of others."""
+
+    name: str
+    rows: pl.DataFrame
+    cuts: pl.DataFrame
 
 
 @dataclass
@@ -53,6 +65,7 @@ class _Tally:
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     findings: list[dict[str, Any]] = field(default_factory=list)
     report: dict[str, Any] = field(default_factory=dict)
+    noted: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -62,6 +75,7 @@ class _Tally:
             "seconds": self.seconds,
             "findings": self.findings,
             "report": self.report,
+            "noted": self.noted,
         }
 
     @classmethod
@@ -73,6 +87,7 @@ class _Tally:
             defaultdict(float, said["seconds"]),
             said["findings"],
             said["report"],
+            said.get("noted", {}),
         )
 
     def add(self, other: _Tally) -> None:
@@ -84,6 +99,8 @@ class _Tally:
             self.dropped.setdefault(step, Counter()).update(reasons)
         self.findings += other.findings
         self.report |= other.report
+        for step, noted in other.noted.items():
+            self.noted.setdefault(step, []).extend(noted)
 
 
 @dataclass(frozen=True)
@@ -119,9 +136,16 @@ class LocalEngine:
     """Carries out steps on rows of one kind, working in `work`."""
 
     def __init__(
-        self, kind: str, steps: Sequence[Step], work: Path, tell: Callable[[str, int], None] | None = None
+        self,
+        kind: str,
+        steps: Sequence[Step],
+        work: Path,
+        tell: Callable[[str, int], None] | None = None,
+        memory: int | None = None,
     ) -> None:
+        """`memory`: bytes that a Compare's summaries may take before they are kept in a file."""
         self.kind = kind
+        self.memory = usual_memory() if memory is None else memory
         self.steps = steps
         self.work = work
         self.tally = _Tally()
@@ -141,7 +165,7 @@ class LocalEngine:
         finished = _finished(folders)
         if not finished:
             self.clear()
-        choice = first
+        choice = _Chosen(*first, pl.DataFrame(schema=CUTS)) if first is not None else None
         source = rows
         for number, folder in enumerate(folders):
             compare = segments[number].compare
@@ -151,7 +175,11 @@ class LocalEngine:
                 if number:
                     (folders[number - 1] / _KEPT).unlink(missing_ok=True)
             self.tally.add(_Tally.of(orjson.loads((folder / _DONE).read_bytes())))
-            choice = (compare.name, pl.concat([pl.DataFrame(schema=_CHOICE), *_frames(folder / _CHOSEN)]))
+            chosen, cuts = (
+                pl.concat([pl.DataFrame(schema=schema), *_frames(folder / name)])
+                for schema, name in ((_CHOICE, _CHOSEN), (CUTS, _CUTS))
+            )
+            choice = _Chosen(compare.name, chosen, cuts)
             source = partial(_frames, folder / _KEPT)
         for folder in folders:
             for frame in _frames(folder / _DROPPED):
@@ -162,6 +190,11 @@ class LocalEngine:
             for frame in batch.dropped:
                 writer.drop(frame)
         self.tally.add(last)
+        for step in self.steps:
+            if isinstance(step.stage, Edit) and step.name in self.tally.noted:
+                findings, report = step.stage.told(self.tally.noted[step.name])
+                self.tally.findings += findings
+                self.tally.report |= report
         return self._counts(first[0] if first is not None else None)
 
     def clear(self) -> None:
@@ -187,7 +220,7 @@ class LocalEngine:
             counts.insert(0, StepCount(step=first, use=first, rows_in=rows_in, dropped=dropped))
         return counts
 
-    def _segment(self, rows: Batches, segment: _Segment, choice: tuple[str, pl.DataFrame] | None, folder: Path) -> None:
+    def _segment(self, rows: Batches, segment: _Segment, choice: _Chosen | None, folder: Path) -> None:
         """Carry out a segment that ends in a Compare, and leave its result on disk."""
         assert segment.compare is not None and isinstance(segment.compare.stage, Compare)
         compare, stage = segment.compare, segment.compare.stage
@@ -195,14 +228,14 @@ class LocalEngine:
         folder.mkdir(parents=True)
         kept_sink = ArrowSink(folder / _KEPT, compression="lz4")
         dropped_sink = ArrowSink(folder / _DROPPED)
-        summaries: list[pl.DataFrame] = []
+        summaries = Summaries(folder / _SUMMARIES, self.memory)
         tally = _Tally()
         ordinal = 0
         for batch in self._marked(rows, segment, choice, tally):
             for frame in batch.dropped:
                 dropped_sink.add(frame)
             assert batch.summary is not None
-            summaries.append(batch.summary.with_columns(pl.col("ordinal") + ordinal))
+            summaries.add(batch.summary.with_columns(pl.col("ordinal") + ordinal))
             kept_sink.add(batch.kept)
             ordinal += batch.kept.height
         kept_sink.close()
@@ -211,11 +244,9 @@ class LocalEngine:
         self._tell(compare.name, ordinal)
         choice_made = Choice(pl.DataFrame(schema=_CHOICE))
         if ordinal:
-            whole = pl.concat(summaries)
-            summaries.clear()
-            choice_made = Choice.of(
-                stage.choose(whole, lambda ordinals, names: _fetch(folder / _KEPT, self.kind, ordinals, names))
-            )
+            fetch = partial(_fetch, folder / _KEPT, self.kind)
+            choice_made = Choice.of(stage.choose(summaries.whole(), fetch))
+        summaries.close()
         tally.findings += choice_made.findings
         tally.report |= choice_made.report
         tally.rows_in[compare.name] += ordinal
@@ -223,15 +254,15 @@ class LocalEngine:
         chosen = choice_made.rows.select(pl.col(name).cast(dtype) for name, dtype in _CHOICE.items()).sort("ordinal")
         if chosen["ordinal"].n_unique() != chosen.height or chosen["reason"].null_count():
             raise ValueError(f"{compare.name} chose a row twice, or without a reason")
-        sink = ArrowSink(folder / _CHOSEN)
-        sink.add(chosen)
-        sink.close()
+        cuts = pl.DataFrame(schema=CUTS) if choice_made.cuts is None else choice_made.cuts
+        for name, frame in ((_CHOSEN, chosen), (_CUTS, cuts.select(list(CUTS)).sort("ordinal", maintain_order=True))):
+            sink = ArrowSink(folder / name)
+            sink.add(frame)
+            sink.close()
         sync_tree(folder)
         write_durably(folder / _DONE, orjson.dumps(tally.as_json() | {"rows": ordinal}))
 
-    def _marked(
-        self, rows: Batches, segment: _Segment, choice: tuple[str, pl.DataFrame] | None, tally: _Tally
-    ) -> Iterator[_Batch]:
+    def _marked(self, rows: Batches, segment: _Segment, choice: _Chosen | None, tally: _Tally) -> Iterator[_Batch]:
         """Each batch carried through the segment, in order; several are on their way at once."""
         ordinal = 0
         labels = ", ".join(step.name for step in segment.steps) or "write"
@@ -249,7 +280,7 @@ class LocalEngine:
             try:
                 for frame in rows():
                     height = frame.height
-                    frame, gone = _without_chosen(frame, ordinal, choice, tally)
+                    frame, gone = _without_chosen(frame, self.kind, ordinal, choice, tally)
                     ordinal += height
                     waiting.append((height, gone, pool.submit(self._carried, frame, segment)))
                     if len(waiting) > _AT_ONCE:
@@ -271,6 +302,7 @@ class LocalEngine:
             for (name, reason), number in marked.reasons.items():
                 batch.tally.dropped.setdefault(name, Counter())[reason] += number
             batch.tally.edited.update(marked.edited)
+            batch.tally.noted |= marked.noted
             batch.tally.seconds[step.name] += time.monotonic() - began
         if segment.compare is not None:
             assert isinstance(segment.compare.stage, Compare)
@@ -281,19 +313,24 @@ class LocalEngine:
 
 
 def _without_chosen(
-    frame: pl.DataFrame, ordinal: int, choice: tuple[str, pl.DataFrame] | None, tally: _Tally
+    frame: pl.DataFrame, kind: str, ordinal: int, choice: _Chosen | None, tally: _Tally
 ) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
-    """A batch whose first row has this ordinal without the rows that a choice drops, and those."""
+    """A batch whose first row has this ordinal without what a choice cuts out and the rows that it drops, and those."""
     if choice is None:
         return frame, []
-    name, chosen = choice
-    begin, end = (chosen["ordinal"].search_sorted(place) for place in (ordinal, ordinal + frame.height))
-    here = chosen[begin:end]
-    if here.is_empty():
+    rows, cuts = (
+        one[one["ordinal"].search_sorted(ordinal) : one["ordinal"].search_sorted(ordinal + frame.height)]
+        for one in (choice.rows, choice.cuts)
+    )
+    if rows.is_empty() and cuts.is_empty():
         return frame, []
     numbered = frame.with_columns(pl.int_range(ordinal, ordinal + frame.height, dtype=pl.Int64).alias("ordinal"))
-    kept, gone = dropped_by(numbered, name, here)
-    counted = tally.dropped.setdefault(name, Counter())
+    numbered, changed = cut_out(numbered, kind, cuts)
+    tally.edited.update({choice.name: changed} if changed else {})
+    kept, gone = dropped_by(numbered, choice.name, rows)
+    if gone.is_empty():
+        return kept, []
+    counted = tally.dropped.setdefault(choice.name, Counter())
     for reason, number in gone.group_by("reason").len().iter_rows():
         counted[reason] += number
     return kept, [gone]

