@@ -240,7 +240,10 @@ def fuzz(folder: Path, count: int, first: int) -> None:
         try:
             rows, rejects = read(path, Reading())
             if name.endswith(".jsonl") and not data.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
-                assert sum(read(path, Reading(encoding="utf-8"))) == lines_in(data)
+                told = sum(read(path, Reading(encoding="utf-8")))
+                # What begins as an array is read as one, object by object; what is wrong between them is told besides.
+                as_array = data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+                assert told >= 1 if as_array else told == lines_in(data)
             if dice.randrange(IMPORTED) == 0:
                 assert_imported_whole(path, rows, rejects, dice)
         except Exception as error:
