@@ -40,9 +40,11 @@ _SPACE_AFTER = r"([\p{P}\p{Han}])\s+"
 class ExactDuplicates(Compare):
     """Drop rows that say the same as another row, but for case, width, white space and kind of punctuation."""
 
+    version = 2
+
     field: Field = Setting(
         default="conversation",
-        description="what must be the same; for conversation also the rejected answer, tool calls and verdict",
+        description="what must be the same; for conversation also the rejected answer, tools, tool calls and verdict",
     )
     keep: Literal["first", "last", "longest"] = Setting(
         default="first", description="which of the rows that say the same stays; longest counts characters as written"
@@ -99,7 +101,8 @@ class ExactDuplicates(Compare):
                 _calls("messages"),
                 _calls("chosen"),
                 _calls("rejected"),
-                _verdict(),
+                _as_text("tools"),
+                _as_text("verdict"),
             ]
         whole = pl.concat_str([part.fill_null("") for part in parts], separator="\x1f")
         key = whole.map_batches(_digests, return_dtype=pl.Binary, is_elementwise=True)
@@ -142,8 +145,9 @@ def _calls(name: str) -> pl.Expr:
     return pl.concat_str(pl.lit(""), calls, ignore_nulls=True).str.strip_chars("\x1e")
 
 
-def _verdict() -> pl.Expr:
-    return pl.concat_str(pl.lit(""), cs.by_name("verdict", require_all=False).cast(pl.String), ignore_nulls=True)
+def _as_text(name: str) -> pl.Expr:
+    """A column as it is, where rows have it."""
+    return pl.concat_str(pl.lit(""), cs.by_name(name, require_all=False).cast(pl.String), ignore_nulls=True)
 
 
 def _digests(texts: pl.Series) -> pl.Series:

@@ -28,6 +28,10 @@ _NO_LANGUAGE = (
     r"|language processing|(?:编程|程序|查询|标记|机器|肢体)语言|语言模型"
 )
 
+# Said in the language itself, it asks for no other one.
+_IN_ENGLISH = r"(?i)(?-u:\b)(?:in|using) (?:plain |simple )?english(?-u:\b)"
+_IN_CHINESE = r"[用以](?:简体|简单的?)?(?:中文|汉语|漢語|普通话|国语)"
+
 _OTHER_SCRIPT = (
     r"[\p{Cyrillic}\p{Greek}\p{Arabic}\p{Hebrew}\p{Thai}\p{Devanagari}\p{Bengali}\p{Tamil}\p{Hangul}\p{Hiragana}]"
 )
@@ -35,6 +39,8 @@ _SEARCHED_CHARS = 8_000
 
 _PROSE_CHARS = 40  # beside program text, however much is asked for
 _SHORT = 0.4
+_FEW_WORDS, _LIKELY = 4, 0.6
+_OWN_SCRIPTS = ("zh", "yue", "ja", "ko")
 
 # Languages of which texts pass for each other's.
 _ALIKE = {"yue": "zh", "nn": "no", "da": "no", "ms": "id", "bs": "hr", "sr": "hr"}
@@ -56,7 +62,7 @@ class LanguageMismatch(Filter):
         default=0.8, ge=0, le=1, description="how sure the model must be where the script does not tell, 0 to 1"
     )
 
-    version = 2
+    version = 3
     libraries = LIBRARIES
 
     examples = (
@@ -87,6 +93,25 @@ class LanguageMismatch(Filter):
         keep(
             instruction="Please tell me how plants make their food from light.",
             answer="Plants make their food by photosynthesis, which turns light into sugar.",
+        ),
+        drop(
+            "language_mismatch",
+            instruction="Could you tell me the refund policy in English please?",
+            answer="我们支持七天无理由退货，请您在订单页面提交申请，仓库收到商品后三天内退款。",
+        ),
+        drop(
+            "language_mismatch",
+            instruction="How do I reset my router?",
+            answer="请用卡针按住复位孔十秒，等指示灯闪烁后松开，路由器就会恢复出厂设置。",
+        ),
+        keep(
+            instruction="iPhone 14 Pro Max",
+            answer="这款手机有四种颜色，存储容量从128GB到1TB，您想了解哪一方面的信息呢？",
+        ),
+        drop(
+            "language_mismatch",
+            instruction="请用中文告诉我怎样申请退货，需要提供哪些材料。",
+            answer="You can return it within seven days; please send us the receipt and the order number.",
         ),
         keep(
             instruction="请把“植物通过光合作用制造养分”翻译成英文。",
@@ -195,8 +220,12 @@ class LanguageMismatch(Filter):
         sure = ((asked["width"] >= enough) | by_script) & (told["width"] >= enough)
         for side in (asked, told):
             sure &= (side["sure"] >= self.min_sure) & ~side["lang"].is_in(NOT_ONE_LANGUAGE)
+        # Few English words are not told for sure from other words in Latin letters, but they are no Chinese.
+        words = frame["instruction"].str.count_matches(r"[A-Za-z']+") >= _FEW_WORDS
+        english = (asked["lang"] == "en") & (asked["sure"] >= _LIKELY) & words
+        other_script = (told["sure"] == 1) & told["lang"].is_in(_OWN_SCRIPTS) & (told["width"] >= enough)
         return sides.with_columns(pl.col("told").replace(_ALIKE).alias("lang")).filter(
-            sure & (pl.col("asked_in").replace(_ALIKE) != pl.col("lang"))
+            (sure | (english & other_script)) & (pl.col("asked_in").replace(_ALIKE) != pl.col("lang"))
         )
 
 
@@ -204,7 +233,9 @@ def _exchanges(every: pl.DataFrame, only_last: bool) -> pl.DataFrame:
     """Each `answer` with the `instruction` before it, its place among the row's answers, and whether `another` language
     was mentioned until then."""
     by_person = pl.col("role").is_in(["user", "system", "developer"])
-    said = sampled(every["text"], _SEARCHED_CHARS).str.replace_all(_NO_LANGUAGE, "").str.contains(_ANOTHER_LANGUAGE)
+    text = pl.lit(sampled(every["text"], _SEARCHED_CHARS)).str.replace_all(_NO_LANGUAGE, "")
+    in_itself = pl.when(text.str.contains(r"\p{Han}")).then(text.str.replace_all(_IN_CHINESE, ""))
+    said = in_itself.otherwise(text.str.replace_all(_IN_ENGLISH, "")).str.contains(_ANOTHER_LANGUAGE)
     is_answer = pl.col("role") == "assistant"
     exchanges = (
         every.with_columns(said.alias("said"))
