@@ -9,13 +9,14 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import orjson
+import polars as pl
 import zstandard
 
 from curate.importers.csv import as_cell, cell_value
@@ -45,11 +46,18 @@ Rows = Iterator[dict[str, Any]]
 
 
 def export_dataset(
-    path: Path, format_: str, out: Path, *, extras: bool = True, escape_formulas: bool = False, replace: bool = False
+    path: Path,
+    format_: str,
+    out: Path,
+    *,
+    split: str | None = None,
+    extras: bool = True,
+    escape_formulas: bool = False,
+    replace: bool = False,
 ) -> dict[str, Any]:
-    """Write every row of a dataset in a format. A folder gets NAME.jsonl and, for formats LLaMA-Factory reads, its
-    dataset_info.json entry; so does the folder of a file. Rows that the format cannot express go to a .rejected.jsonl
-    file beside it."""
+    """Write every row of a dataset in a format, or those of one `split`. A folder gets NAME.jsonl, and for each split a
+    file of its own, NAME-train.jsonl; and, for formats LLaMA-Factory reads, their dataset_info.json entries; so does
+    the folder of a file. Rows that the format cannot express go to a .rejected.jsonl file beside it."""
     dataset = open_dataset(path)
     form = find_format(format_)
     if form.kind != dataset.kind:
@@ -59,28 +67,64 @@ def export_dataset(
             hint=f"formats for them: {', '.join(fitting)}",
         )
     ending, packing = _ending(out)
-    target = out / f"{_file_name(dataset.manifest.name)}.jsonl" if ending == "" else out
+    jobs = [
+        _Export(dataset, form, ending or ".jsonl", extras, escape_formulas, rows, only)
+        for only, rows in _parts(dataset, split, whole=ending != "")
+    ]
+    targets = [out if ending else out / f"{_named(dataset, path, job)}.jsonl" for job in jobs]
     ending = ending or ".jsonl"
-    if target.exists() and not replace:
-        raise UserError(f"{target} exists", hint="give --replace to overwrite it, or choose another --out")
-    if target.is_dir():
-        raise UserError(f"{target} is a folder", hint=f"name a file, for example {target}/rows.jsonl")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    rejected = target.with_name(f"{target.name}.{REJECTED}")
-    job = _Export(dataset, form, ending, extras, escape_formulas)
-    _write(target, rejected, ending, packing, job)
-    info = _dataset_info(target, form, job) if not packing and _llama_factory_reads(job) else None
+    for target in targets:
+        if target.exists() and not replace:
+            raise UserError(f"{target} exists", hint="give --replace to overwrite it, or choose another --out")
+        if target.is_dir():
+            raise UserError(f"{target} is a folder", hint=f"name a file, for example {target}/rows.jsonl")
+    info, rejected, refused = None, None, Counter[str]()
+    for job, target in zip(jobs, targets, strict=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f"{target.name}.{REJECTED}")
+        _write(target, beside, ending, packing, job)
+        refused += job.refused
+        rejected = rejected or (str(beside) if job.refused else None)
+        if not packing and _llama_factory_reads(job):
+            info = _dataset_info(target, form, job)
     return {
         "dataset": str(path),
         "format": format_,
-        "out": str(target),
-        "rows_in": dataset.rows,
-        "rows_out": job.written,
-        "rejected": dict(job.refused),
-        "rejected_file": str(rejected) if job.refused else None,
+        "out": str(targets[0]),
+        "files": {str(target): job.written for target, job in zip(targets, jobs, strict=True)},
+        "rows_in": sum(job.total for job in jobs),
+        "rows_out": sum(job.written for job in jobs),
+        "rejected": dict(refused),
+        "rejected_file": rejected,
         "dataset_info": str(info) if info else None,
-        "findings": job.findings(),
+        "findings": _findings(jobs),
     }
+
+
+_EVERY = "(every)"
+
+
+def _parts(dataset: Dataset, split: str | None, *, whole: bool) -> list[tuple[str | None, int]]:
+    """What goes into each file: a split, None for rows of none, or `_EVERY`; and how many rows that are."""
+    counted = Counter[str | None]()
+    for frame in dataset.batches(["split"]):
+        counted.update(dict(frame["split"].value_counts().iter_rows()))
+    if split is not None:
+        if split not in counted:
+            known = [name for name in counted if name is not None]
+            hint = nearest(split, known) if known else "this dataset has no splits: `curate split` makes them"
+            raise UserError(f"there is no split {split!r} in {dataset.folder}", hint=hint)
+        return [(split, counted[split])]
+    if whole or len(counted) <= 1:
+        return [(_EVERY, dataset.rows)]
+    order = {"train": 0, "validation": 1, "test": 2}
+    return sorted(counted.items(), key=lambda one: (order.get(str(one[0]), 3), str(one[0])))
+
+
+def _named(dataset: Dataset, path: Path, job: _Export) -> str:
+    """What a file of these rows is called: as the folder of its dataset, with the split behind."""
+    name = _file_name(path.resolve().name or dataset.manifest.name)
+    return name if job.split == _EVERY else f"{name}-{_file_name(job.split) if job.split else 'no-split'}"
 
 
 def _ending(out: Path) -> tuple[str, str]:
@@ -108,8 +152,19 @@ def _file_name(name: str) -> str:
 class _Export:
     """The rows of a dataset in a format, counting what could not be written."""
 
-    def __init__(self, dataset: Dataset, form: Format, ending: str, extras: bool, escape_formulas: bool) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        form: Format,
+        ending: str,
+        extras: bool,
+        escape_formulas: bool,
+        total: int,
+        split: str | None,
+    ) -> None:
         self.dataset = dataset
+        self.split = split
+        self.total = total
         self.form = form
         self.ending = ending
         self.extras = extras
@@ -123,8 +178,10 @@ class _Export:
 
     def rows(self, refuse: Callable[[Reject], None]) -> Rows:
         done = 0
-        with progress("export", self.dataset.rows) as shown:
+        with progress("export", self.total) as shown:
             for frame in self.dataset.batches():
+                if self.split != _EVERY:
+                    frame = frame.filter(pl.col("split").eq_missing(self.split))
                 for row in frame.iter_rows(named=True):
                     try:
                         written = write_row(row, self.form, extras=self.extras)
@@ -159,19 +216,31 @@ class _Export:
                 return "'" + text
         return text
 
-    def findings(self) -> list[dict[str, Any]]:
-        found = []
-        if self.formulas and not self.escape_formulas:
-            fix = "to open the file in a spreadsheet, write .xlsx or give --escape-formulas"
-            example = "a cell begins with = + - @, which a spreadsheet takes for a formula"
-            found.append(
-                {"kind": "formulas", "severity": "low", "count": self.formulas, "example": example, "fix": fix}
-            )
-        if self.calls and self.form.dataset_info is not None:
-            fix = "for LLaMA-Factory, which does not see tool calls in messages, write --format sharegpt"
-            example = f"messages have tool_calls, so there is no entry in {DATASET_INFO}"
-            found.append({"kind": "tool_calls", "severity": "low", "count": 1, "example": example, "fix": fix})
-        return found
+
+def _findings(jobs: Sequence[_Export]) -> list[dict[str, Any]]:
+    found = []
+    formulas, form = sum(job.formulas for job in jobs), jobs[0].form
+    if formulas and not jobs[0].escape_formulas:
+        fix = "to open the file in a spreadsheet, write .xlsx or give --escape-formulas"
+        example = "a cell begins with = + - @, which a spreadsheet takes for a formula"
+        found.append({"kind": "formulas", "severity": "low", "count": formulas, "example": example, "fix": fix})
+    if any(job.calls for job in jobs) and form.dataset_info is not None:
+        fix = "for LLaMA-Factory, which does not see tool calls in messages, write --format sharegpt"
+        example = f"messages have tool_calls, so there is no entry in {DATASET_INFO}"
+        found.append({"kind": "tool_calls", "severity": "low", "count": 1, "example": example, "fix": fix})
+    splits = _parts(jobs[0].dataset, None, whole=False)
+    if len(splits) > 1 and jobs[0].split == _EVERY:
+        held_out = sum(rows for name, rows in splits if name not in ("train", None))
+        found.append(
+            {
+                "kind": "splits_in_one_file",
+                "severity": "medium",
+                "count": held_out,
+                "example": ", ".join(f"{name}: {rows:,} rows" for name, rows in splits),
+                "fix": "give a folder as --out for a file of each split, or --split train",
+            }
+        )
+    return found
 
 
 def _check_cells(written: Mapping[str, Any], ending: str) -> None:

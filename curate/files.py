@@ -433,7 +433,8 @@ def _look_closer(raw: bytes) -> None:
 def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> Rejected:
     said = str(error)
     if not _decodes(raw, "utf-8"):
-        return Rejected("invalid_utf8", "bytes that are not valid text; name the file's encoding with --encoding")
+        said = "bytes that are not UTF-8; `curate check` says which encoding a file seems to be in, --encoding names it"
+        return Rejected("invalid_utf8", said)
     if "depth limit" in said:
         return Rejected("too_deep", TOO_DEEP)
     if "surrogate" in said:

@@ -162,7 +162,7 @@ def _carry_out(recipe: Recipe, inputs: Sequence[Dataset], run: Run, mark: str, m
         "recipe": recipe.filled(),
         "steps": steps,
         "chain": [part for one in inputs for part in (*one.manifest.chain, link(one.manifest))],
-        "findings": [*engine.tally.findings, *_alarms(inputs, writer)],
+        "findings": most_severe_first([*engine.tally.findings, *_alarms(inputs, writer)]),
         "versions": library_versions(_LIBRARIES),
         "seconds": {"run": round(time.monotonic() - began, 3)},
     }
@@ -214,6 +214,11 @@ class DroppedExamples:
 
     def found(self) -> list[dict[str, Any]]:
         return [one for examples in self._found.values() for one in examples]
+
+
+def most_severe_first(findings: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Findings by their severity, otherwise in the order they came in."""
+    return sorted(findings, key=lambda one: ("high", "medium", "low").index(one["severity"]))
 
 
 def _alarms(inputs: Sequence[Dataset], writer: DatasetWriter) -> list[dict[str, Any]]:

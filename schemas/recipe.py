@@ -169,7 +169,7 @@ def _mistake(cls: type[BaseModel], error: Any, document: Document, path: Path_) 
     if kind == "literal_error":
         choices = allowed(fields[str(where[0])].annotation) if str(where[0]) in fields else []
         return document.error(
-            (*path, *where[:1]), f"{error['input']!r} is not a choice", nearest(str(error["input"]), choices)
+            (*path, *where[:1]), f"{error['input']!r} is not a choice", nearest(str(error["input"]), set(choices))
         )
     if kind == "value_error":
         return document.error((*path, *where), message.removeprefix("Value error, "))

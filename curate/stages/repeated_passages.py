@@ -212,6 +212,8 @@ def _findings(report: dict[str, Any]) -> list[dict[str, Any]]:
             "count": report["holding"],
             "example": excerpt(f"{first['rows']:,} rows: {first['excerpt']}"),
             "fix": "look at them in the report; `action: cut` takes them out of the rows, `action: drop` drops rows "
-            "that are mostly such",
+            "that are mostly such"
+            if report["action"] == "report"
+            else "look at them in the report: what went, and what stayed",
         }
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Any, Literal
 
@@ -10,7 +11,6 @@ from pydantic import StrictBool, StrictFloat, StrictInt, StrictStr, model_valida
 
 from curate.measure import MEASURES, measured
 from curate.stage import Filter, Setting, drop, keep
-from schemas.errors import nearest
 from schemas.lookup import names
 from schemas.rows import KINDS, columns
 
@@ -238,8 +238,14 @@ class Where(Filter):
             return "any"
         simple = _simple_columns()
         if self.column not in simple:
-            known = [*simple, *names(MEASURES)]
-            raise ValueError(f"there is no column or measure {self.column!r}; {nearest(self.column, known)}")
+            close = difflib.get_close_matches(
+                self.column.partition("(")[0], [*simple, *names(MEASURES)], n=1, cutoff=0.75
+            )
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise ValueError(
+                f"there is no column or measure {self.column!r}; {hint}`curate measures` lists measures, and a field "
+                f"of your own is `extra.{self.column.partition('(')[0]}`"
+            )
         dtype = simple[self.column]
         return "true/false" if dtype == pl.Boolean else "numbers" if dtype.is_numeric() else "text"
 

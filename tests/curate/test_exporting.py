@@ -342,3 +342,65 @@ def test_the_same_rows_give_the_same_bytes(imported: dict[str, Path], tmp_path: 
             export_dataset(imported["messages"], "messages", tmp_path / f"{name}{ending}")
 
         assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"two{ending}").read_bytes()
+
+
+# --- Splits ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("splits")
+    names = ["train"] * 4 + ["validation", "test"]
+    rows = [{"instruction": f"问 {n}", "output": f"答 {n}", "split": name} for n, name in enumerate(names)]
+    import_files([jsonl(folder / "rows.jsonl", rows)], folder / "faq", Reading(), {})
+    return folder / "faq"
+
+
+def read_lines(path: Path) -> list[str]:
+    return [json.loads(line)["instruction"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_folder_gets_a_file_of_each_split(splits: Path, tmp_path: Path) -> None:
+    found = export_dataset(splits, "alpaca", tmp_path)
+
+    assert found["files"] == {
+        str(tmp_path / "faq-train.jsonl"): 4,
+        str(tmp_path / "faq-validation.jsonl"): 1,
+        str(tmp_path / "faq-test.jsonl"): 1,
+    }
+    assert read_lines(tmp_path / "faq-train.jsonl") == ["问 0", "问 1", "问 2", "问 3"]
+    assert read_lines(tmp_path / "faq-test.jsonl") == ["问 5"]
+    info = json.loads((tmp_path / "dataset_info.json").read_text(encoding="utf-8"))
+    assert list(info) == ["faq-train", "faq-validation", "faq-test"]
+    assert (found["rows_in"], found["rows_out"], found["findings"]) == (6, 6, [])
+
+
+def test_one_split_can_be_asked_for(splits: Path, tmp_path: Path) -> None:
+    found = export_dataset(splits, "alpaca", tmp_path / "out.csv", split="validation")
+
+    assert (found["rows_in"], found["rows_out"], found["findings"]) == (1, 1, [])
+    assert "问 4" in (tmp_path / "out.csv").read_text(encoding="utf-8")
+
+
+def test_several_splits_in_one_file_are_a_finding(splits: Path, tmp_path: Path) -> None:
+    found = export_dataset(splits, "alpaca", tmp_path / "out.jsonl")
+
+    assert found["rows_out"] == 6
+    assert [(one["kind"], one["count"]) for one in found["findings"]] == [("splits_in_one_file", 2)]
+
+
+def test_a_split_that_is_not_there_is_told_with_the_nearest(splits: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no split 'trian'") as caught:
+        export_dataset(splits, "alpaca", tmp_path, split="trian")
+
+    assert caught.value.hint == "did you mean 'train'?"
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_file_is_written_when_one_of_them_exists(splits: Path, tmp_path: Path) -> None:
+    (tmp_path / "faq-test.jsonl").write_text("mine")
+
+    with pytest.raises(UserError, match=r"faq-test\.jsonl exists"):
+        export_dataset(splits, "alpaca", tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["faq-test.jsonl"]
