@@ -42,7 +42,8 @@ demo: $(VENV)/.base
 	$(CURATE) profile demo/support demo/chats --report demo/support.html
 	$(CURATE) profile demo/stdlib --report demo/stdlib.html
 	@echo; echo "── 4. clean with the shipped recipe"
-	$(CURATE) run clean --input demo/support --input demo/chats --input demo/stdlib --out demo/clean --report demo/report.html
+	$(CURATE) run clean --input demo/support --input demo/chats --input demo/stdlib --out demo/clean --report demo/report.html \
+	  --set stages.near_duplicates.ngram=3 --set stages.near_duplicates.threshold=0.7
 	@echo; echo "── 5. what was dropped, and why"
 	$(CURATE) show demo/clean --dropped truncated --limit 3
 	$(CURATE) show demo/clean --dropped copy --limit 2

@@ -38,7 +38,8 @@ def fates(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], str
     """File and line to `kept` or the reason for which the row is gone."""
     folder = tmp_path_factory.mktemp("demo")
     curate_json("import", *(DEMO / name for name in FILES), "--out", folder / "support", "--source", "demo")
-    curate_json("run", "clean", "--input", folder / "support", "--out", folder / "clean")
+    tuned = ("--set", "stages.near_duplicates.ngram=3", "--set", "stages.near_duplicates.threshold=0.7")
+    curate_json("run", "clean", "--input", folder / "support", "--out", folder / "clean", *tuned)
     found: dict[tuple[str, int], str] = {}
     clean = open_dataset(folder / "clean")
     for frame in clean.batches(["origin"]):
