@@ -426,8 +426,11 @@ def scrub(
         typer.Option("--with", help="tag (the default), surrogate (of the same shape), mask (asterisks) or drop_row."),
     ] = None,
     key_file: Annotated[
-        Path | None, typer.Option("--key-file", help="The key of surrogates; made in .assay/ if not given.")
+        Path | None, typer.Option("--key-file", help="The key of new ids and surrogates; made in .assay/ if not given.")
     ] = None,
+    keep_ids: Annotated[
+        bool, typer.Option("--keep-ids", help="Keep the ids of rows, which are hashes of what rows said at first.")
+    ] = False,
     replace: Replace = False,
     report: ReportFile = None,
     as_json: Json = False,
@@ -436,7 +439,10 @@ def scrub(
     """Write a dataset again without personal data: rows, dropped rows, rejected input, names, sources and history.
 
     Names of people are looked for only with --names, and the report says so. Equal values get equal surrogates, in
-    every dataset that is scrubbed with the same key. Rows keep their ids, which are hashes of what rows said at first.
+    every dataset that is scrubbed with the same key.
+
+    Rows get new ids by the key, because who knows the rest of a row could find a phone number by its old id. Datasets
+    scrubbed with one key (rows, labels, scores) still belong together by id; their way back is known to the key alone.
     """
     from curate.pages import scrub_page, scrub_verified_page
     from curate.scrubbing import found_by_scrub, scrub, scrub_settings, verify_scrubbed
@@ -450,7 +456,7 @@ def scrub(
         return
     if out is None:
         raise UserError("where to write to is missing", hint=f"curate scrub {path} --out DIR")
-    made = scrub(path, out, settings, replace=replace)
+    made = scrub(path, out, settings, keep_ids=keep_ids, replace=replace)
     more = found_by_scrub(made, settings)
     _show_made(made, as_json=as_json, strict=strict, report=report, more=more, page=lambda made: scrub_page(made, more))
 
@@ -641,6 +647,9 @@ def export(
             show_default=False,
         ),
     ],
+    split: Annotated[
+        str | None, typer.Option("--split", help="Write this split only; a folder gets a file of each if not given.")
+    ] = None,
     extra: Annotated[bool, typer.Option(help="Write fields that no column holds, as they were imported.")] = True,
     escape_formulas: Annotated[
         bool, typer.Option("--escape-formulas", help="Put ' before cells of CSV that a spreadsheet would run.")
@@ -653,7 +662,9 @@ def export(
     from curate.exporting import export_dataset
     from curate.pages import export_page
 
-    found = export_dataset(path, format_, out, extras=extra, escape_formulas=escape_formulas, replace=replace)
+    found = export_dataset(
+        path, format_, out, split=split, extras=extra, escape_formulas=escape_formulas, replace=replace
+    )
     _show(found, export_page, as_json=as_json)
     if strict and found["rejected"]:
         raise typer.Exit(1)

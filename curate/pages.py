@@ -81,7 +81,7 @@ def scrub_page(made: Any, found: dict[str, Any]) -> None:
     made_page(made)
     _personal_data(found["personal_data"])
     if found["key_file"]:
-        say(f"key: {found['key_file']}   keep it, away from the dataset: who has it can find out who a surrogate was")
+        say(f"key: {found['key_file']}   keep it, away from the dataset: it tells what ids and surrogates stand for")
     say(f"look again: curate scrub --verify {made.datasets[0].folder}")
 
 
@@ -503,10 +503,14 @@ def diff_page(found: dict[str, Any]) -> None:
 
 def export_page(found: dict[str, Any]) -> None:
     """What was written."""
+    where = found["out"] if len(found["files"]) == 1 else f"{len(found['files'])} files"
     say(
-        f"wrote {found['rows_out']:,} of {found['rows_in']:,} rows to {found['out']} as {found['format']}",
+        f"wrote {found['rows_out']:,} of {found['rows_in']:,} rows to {where} as {found['format']}",
         style="bold green",
     )
+    if len(found["files"]) > 1:
+        for file, rows in found["files"].items():
+            say(f"  {rows:>9,} rows  {file}")
     if found["dataset_info"]:
         say(f"LLaMA-Factory entry in {found['dataset_info']}")
     for reason, number in found["rejected"].items():

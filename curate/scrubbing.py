@@ -5,37 +5,54 @@ from __future__ import annotations
 import hashlib
 import html
 import re
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import chain, count, islice
+from itertools import accumulate, chain, count, islice
 from pathlib import Path
 from typing import Any
 
 import orjson
 import polars as pl
+from pydantic import ValidationError
 
-from curate.importing import Made, import_files
+from curate.files import InputFile as RowFile
+from curate.importing import Made
 from curate.marks import Step, mark, rehashed
+from curate.new_ids import NewIds
 from curate.personal_data.replace import Replacing
 from curate.personal_data.surrogates import make_key, read_key
 from curate.personal_data.telling import noted
-from curate.read import Reading, find_rows
+from curate.read import Piece, Reading, file_encoding, find_rows, is_large, read_files
 from curate.recipe import one_stage
 from curate.running import HOME, DroppedExamples, link
 from curate.stages.personal_data import PersonalData
-from schemas.card import CROISSANT
+from curate.workers import Workers
+from schemas.card import CARD, CROISSANT
 from schemas.console import progress
-from schemas.dataset import REJECTED, Dataset, DatasetWriter, Reject, Told, datasets_in, open_dataset, sha256_of
+from schemas.dataset import (
+    REJECTED,
+    REPORT_JSON,
+    Dataset,
+    DatasetWriter,
+    Reject,
+    RejectSink,
+    Told,
+    datasets_in,
+    open_dataset,
+    sha256_of,
+)
 from schemas.errors import UserError
-from schemas.manifest import InputFile, StepCount, fingerprint, library_versions
+from schemas.excerpt import excerpt
+from schemas.manifest import MANIFEST, StepCount, fingerprint, library_versions
+from schemas.manifest import InputFile as ReadFile
 from schemas.rows import columns
 from schemas.run import AlreadyDone, Run, run_into
 from schemas.sources import Source
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same input and settings give another folder than before."""
 
 KEY_FILE = HOME / "scrub.key"
@@ -45,48 +62,55 @@ _STAGE = "personal_data"
 _LIBRARIES = ("assay", "polars", "pyarrow", "orjson", *PersonalData.libraries)
 _BEFORE = "dropped_before"
 """Name of what dropped the rows that a dataset has in `dropped` already."""
-_WORK = "work"
 _AT_ONCE = 4096
 _CUT_CHARS = 64
 _MOST_LEFT = 1_000
 _SOURCE_TEXTS = ("licence", "terms", "evidence", "consent")
 _NO_SOURCE = "–"
+_SOURCE_CHARS = 180
 
 
-def scrub(path: Path, out: Path, settings: Mapping[str, Any], *, replace: bool = False) -> Made:
+def scrub(path: Path, out: Path, settings: Mapping[str, Any], *, keep_ids: bool = False, replace: bool = False) -> Made:
     """Write what is at `path` to a new dataset without personal data: rows, dropped rows, rejected input, names,
-    sources and history. `settings` are those of the stage `personal_data`; where they want surrogates and name no key,
-    `KEY_FILE` is used, and made if it is not there.
+    sources and history. `settings` are those of the stage `personal_data`.
 
-    Nothing is written outside `out`, but for that key. Where files are scrubbed, a run that is killed leaves rows as
-    they were in its temporary folder beside `out`, until the same command is run again. Raises UserError.
+    Rows get new ids under the key, as `curate.new_ids` says, unless `keep_ids`; what the history has of hashes over
+    all rows does too. Where no key is named `KEY_FILE` is used, and made if it is not there.
+
+    Nothing is written outside `out`, but for that key. Rows as they were are nowhere written, not even for a moment, so
+    that a kill leaves none (a packed table alone is unpacked beside the system's other temporary files, for its owner).
+    Raises UserError.
     """
-    stage = _stage(settings)
-    key_file = Path(stage.key_file) if stage.key_file is not None else None
-    for read in (path, key_file):
+    how = _how(settings, keep_ids)
+    for read in (path, how.key_file):
         if read is not None and (_is_inside(read, out) or _is_inside(out, read)):
             raise UserError(
                 f"{read} is read by this scrub, and {out} would be written into it or over it",
                 hint="choose another --out: who gets it must get neither the key nor the rows as they were",
             )
-    if key_file == KEY_FILE and not KEY_FILE.exists():
-        make_key(KEY_FILE)
     found = _found_at(path)
+    key = _key(how)
+    ids = NewIds(key) if key is not None and not keep_ids else None
     identity = {
         "command": "scrub",
-        "version": [VERSION, stage.version],
+        "version": [VERSION, how.stage.version],
         "input": found.identity,
-        "settings": _told_settings(stage),
-        "libraries": library_versions(stage.libraries),
+        "settings": _told_settings(how, key),
+        "libraries": library_versions(how.stage.libraries),
     }
     fresh = fingerprint(identity)
+    fresh = fresh if ids is None else ids.of(fresh, len(fresh))
+    job = _Job(how.stage, ids, _told_settings(how, key), fresh)
     try:
         with run_into(out, fresh, replace=replace) as run:
             run.clear()
             try:
-                _write(found, stage, run, fresh)
+                if found.datasets:
+                    _scrub_datasets(found.datasets, job, run)
+                else:
+                    _scrub_files(found, job, run)
             except BaseException:
-                run.clear()  # it may hold rows as they were
+                run.clear()  # what is cut off is done again from the beginning
                 raise
             run.publish()
     except AlreadyDone:
@@ -104,8 +128,8 @@ def scrub_settings(
 
 
 def found_by_scrub(made: Made, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What scrubbing found: `personal_data` {type: n}, whether `names` were looked for, the `key_file` and the short
-    name of the `key`."""
+    """What scrubbing found: `personal_data` {type: n}, whether `names` were looked for, whether `ids` are new or kept,
+    the `key_file` and the short name of the `key`."""
     types: Counter[str] = Counter()
     for dataset in made.datasets:
         types.update(dataset.manifest.recipe[_STAGE])
@@ -113,31 +137,64 @@ def found_by_scrub(made: Made, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "personal_data": dict(types.most_common()),
         "names": told["names"],
-        "key_file": _stage(settings).key_file,
+        "ids": told["ids"],
+        "key_file": str(settings.get("key_file") or KEY_FILE) if told["key"] else None,
         "key": told["key"],
     }
 
 
-def _stage(settings: Mapping[str, Any]) -> PersonalData:
+@dataclass(frozen=True)
+class _How:
+    """What a person asked for."""
+
+    stage: PersonalData
+    keep_ids: bool
+    key_file: Path | None
+    """None where nothing needs a key."""
+
+
+def _how(settings: Mapping[str, Any], keep_ids: bool) -> _How:
     given = dict(settings)
-    if given.get("with") == "surrogate" and given.get("key_file") is None:
-        given["key_file"] = str(KEY_FILE)
-    (step,) = one_stage(_STAGE, given, "curate scrub").steps
+    key_file = given.pop("key_file", None)
+    with_surrogates = given.get("with") == "surrogate"
+    if key_file is None and (with_surrogates or not keep_ids):
+        key_file = KEY_FILE
+    stage = _stage(given | ({"key_file": str(key_file)} if with_surrogates else {}))
+    return _How(stage, keep_ids, Path(key_file) if key_file is not None else None)
+
+
+def _stage(settings: Mapping[str, Any]) -> PersonalData:
+    (step,) = one_stage(_STAGE, settings, "curate scrub").steps
     assert isinstance(step.stage, PersonalData)
-    return step.stage
+    return step.stage.in_one_order()
+
+
+def _key(how: _How) -> bytes | None:
+    """The key, made where none was named and there is none yet."""
+    if how.key_file is None:
+        return None
+    if how.key_file == KEY_FILE:
+        try:
+            make_key(KEY_FILE)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise UserError(
+                f"the key {KEY_FILE} cannot be made: {error.strerror}",
+                hint="give a key with --key-file, or run in a folder that you may write to",
+            ) from None
+    return read_key(how.key_file)
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder.resolve())
 
 
-def _told_settings(stage: PersonalData) -> dict[str, Any]:
+def _told_settings(how: _How, key: bytes | None) -> dict[str, Any]:
     """The stage's settings with a short name of the key, which tells nothing of it, in the place of where it is."""
-    settings = stage.model_dump(mode="json", exclude={"key_file"})
-    key = None
-    if stage.key_file is not None:
-        key = hashlib.sha256(b"name of the key\x00" + read_key(Path(stage.key_file))).hexdigest()[:16]
-    return settings | {"key": key}
+    settings = how.stage.model_dump(mode="json", exclude={"key_file"})
+    name = None if key is None else hashlib.sha256(b"name of the key\x00" + key).hexdigest()[:16]
+    return settings | {"key": name, "ids": "kept" if how.keep_ids else "new"}
 
 
 @dataclass(frozen=True)
@@ -147,13 +204,21 @@ class _Found:
     path: Path
     datasets: list[Dataset]
     identity: list[Any]
+    files: list[RowFile] = field(default_factory=list)
+    hashes: list[str] = field(default_factory=list)
+    stamps: list[tuple[int, int]] = field(default_factory=list)
+    """Size and time of last change of each file, before it was first read."""
 
 
 def _found_at(path: Path) -> _Found:
     datasets = [open_dataset(folder) for folder in datasets_in(path)]
     if not datasets:
         files = find_rows([path], Reading()).files
-        return _Found(path, [], [[file.name, file.source, sha256_of(file.path)] for file in files])
+        stamps = [_stamp(file.path) for file in files]
+        hashes = [sha256_of(file.path) for file in files]
+        names = [[file.name, file.source] for file in files]
+        identity = [[*name, known] for name, known in zip(names, hashes, strict=True)]
+        return _Found(path, [], identity, files, hashes, stamps)
     kinds = [one.kind for one in datasets]
     if len(set(kinds)) < len(kinds):
         listed = ", ".join(str(one.folder) for one in datasets)
@@ -161,157 +226,39 @@ def _found_at(path: Path) -> _Found:
     return _Found(path, datasets, [[one.kind, one.manifest.digest, one.manifest.fingerprint] for one in datasets])
 
 
-def _write(found: _Found, stage: PersonalData, run: Run, mark_: str) -> None:
-    datasets = found.datasets
-    work = run.folder / _WORK
-    if not datasets:
-        datasets = import_files([found.path], work / "rows", Reading(), {"kind": "collect"}).datasets
-    only = len(datasets) == 1
-    for dataset in datasets:
-        folder = run.folder if only else run.folder / dataset.kind
-        name = run.out.name if only else f"{run.out.name}-{dataset.kind}"
-        _Scrub(dataset, stage, folder, imported=not found.datasets).carry_out(name, mark_)
-    shutil.rmtree(work, ignore_errors=True)
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        str(path).encode()
+        found = path.stat()
+        path.open("rb").close()
+    except UnicodeEncodeError:
+        raise UserError(f"the name of {excerpt(str(path))} is not valid UTF-8", hint="rename the file") from None
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read: {error.strerror}", hint="check that it is there, and yours to read"
+        ) from error
+    return found.st_size, found.st_mtime_ns
 
 
-class _Scrub:
-    """One dataset on its way into another."""
+@dataclass(frozen=True)
+class _Job:
+    """What one scrub does with everything it reads."""
 
-    def __init__(self, dataset: Dataset, stage: PersonalData, folder: Path, *, imported: bool) -> None:
-        self.dataset = dataset
-        self.stage = stage
-        self.imported = imported
-        self.notes: list[Mapping[str, Any]] = []
-        self.edited = 0
-        self.taken_out: Counter[str] = Counter()
-        self.dropped_before: Counter[str] = Counter()
-        self.sources = self._new_sources()
-        self.examples = DroppedExamples(dataset.kind)
-        self.writer = DatasetWriter(folder, dataset.kind, watch=self.examples.add)
+    stage: PersonalData
+    ids: NewIds | None
+    """None where ids are kept."""
+    settings: dict[str, Any]
+    fingerprint: str
 
-    def carry_out(self, name: str, mark_: str) -> None:
-        """Write everything that the dataset holds, and the manifest."""
-        began = time.monotonic()
-        old = self.dataset.manifest
-        rows_in = self.dataset.rows + sum(part.rows for part in (*old.dropped, *old.rejected))
-        try:
-            with progress("scrub", rows_in) as shown:
-                done = 0
-                for rows in chain(self._rows(), self._dropped(), self._rejected()):
-                    done += rows
-                    shown.at(done, done)
-            self.writer.close()
-        except BaseException:
-            self.writer.abandon()
-            raise
-        taken_over = self._taken_over(name)
-        findings, report = self.stage.told(self.notes)
-        seconds = round(time.monotonic() - began, 3)
-        step = StepCount(
-            step=_STAGE,
-            use=_STAGE,
-            rows_in=self.dataset.rows,
-            dropped=dict(self.taken_out),
-            edited=self.edited,
-            seconds=seconds,
-        )
-        before = StepCount(
-            step=_BEFORE,
-            use=_BEFORE,
-            rows_in=self.dataset.rows + self.dropped_before.total(),
-            dropped=dict(sorted(self.dropped_before.items())),
-        )
-        manifest: dict[str, Any] = {
-            "command": "scrub",
-            "fingerprint": mark_,
-            **taken_over,
-            "recipe": {"scrub": _told_settings(self.stage), _STAGE: report["scrubbed"]["types"]},
-            "steps": [before, step] if self.dropped_before else [step],
-            "findings": findings,
-            "versions": library_versions(_LIBRARIES),
-            "seconds": {"scrub": seconds},
-        }
-        self.writer.finish(Told(rows_in, manifest, report={"examples": self.examples.found(), **report}))
-
-    def _rows(self) -> Iterator[int]:
-        for frame in self.dataset.batches():
-            marked = mark(self._renamed(frame), self.dataset.kind, [Step(_STAGE, self.stage)])
-            self.notes += marked.noted[_STAGE]
-            self.edited += marked.edited.total()
-            self.writer.add(marked.kept)
-            for gone in marked.dropped:
-                self.taken_out.update(dict(gone["reason"].value_counts().iter_rows()))
-                self.writer.drop(gone)
-            yield frame.height
-
-    def _dropped(self) -> Iterator[int]:
-        kind = self.dataset.kind
-        for frame in map(self._renamed, self.dataset.dropped()):
-            after, found = self.stage.replacing.rows(frame)
-            after, _ = rehashed(frame, after, list(columns(kind)), kind)
-            fields = ("dropped: " + pl.col("field")).alias("field")
-            self.notes.append(noted(found.with_columns(fields), after["source"]))
-            self.dropped_before.update(dict(after["reason"].value_counts().iter_rows()))
-            self.writer.drop(after)
-            yield frame.height
-
-    def _rejected(self) -> Iterator[int]:
-        records = self.dataset.rejected()
-        while some := list(islice(records, _AT_ONCE)):
-            files = self._texts("rejected: file", [str(one["file"]) for one in some], paths=True)
-            details = self._texts("rejected: detail", [str(one["detail"]) for one in some])
-            held = self._texts("rejected: held", [_without_cut_end(str(one["held"])) for one in some])
-            for one, file, detail, text in zip(some, files, details, held, strict=True):
-                self.writer.rejects.add(Reject(file, one["line"], one["reason"], detail, text))
-            yield len(some)
-
-    def _taken_over(self, name: str) -> dict[str, Any]:
-        """What the manifest takes over from the old one."""
-        old = self.dataset.manifest
-        inputs = (
-            old.inputs
-            if self.imported
-            else [InputFile(path=str(self.dataset.folder), fingerprint=old.fingerprint, rows=self.dataset.rows)]
-        )
-        names = self._texts("manifest", [name, *(one.path for one in inputs)], paths=True)
-        (history,) = self._texts("manifest", [orjson.dumps([*old.chain, link(old)]).decode()], paths=True)
-        return {
-            "name": names[0],
-            "inputs": [one.model_copy(update={"path": path}) for one, path in zip(inputs, names[1:], strict=True)],
-            "chain": orjson.loads(history),
-            "sources": {
-                self.sources[given]: self._source(source)
-                for given, source in old.sources.items()
-                if self.sources[given] in self.writer.data.by_source
-            },
-        }
-
-    def _source(self, source: Source) -> Source:
-        said = {key: value for key in _SOURCE_TEXTS if (value := getattr(source, key)) is not None}
-        new = dict(zip(said, self._texts("sources", list(said.values())), strict=True))
-        if self.stage.names and self.stage.entities is None:
-            new["personal_data"] = "scrubbed"
-        return source.model_copy(update=new | {"name": self.sources[source.name]})
-
-    def _new_sources(self) -> dict[str, str]:
-        """Names of sources to new ones; no two become one."""
-        old = list(self.dataset.manifest.sources)
-        found: dict[str, str] = {}
-        for given, new in zip(old, self._texts("sources", old, paths=True), strict=True):
-            names = chain([new], (f"{new}-{number}" for number in count(2)))
-            found[given] = next(name for name in names if name not in found.values())
-        return found
-
-    def _renamed(self, frame: pl.DataFrame) -> pl.DataFrame:
-        return frame.with_columns(pl.col("source").replace(self.sources))
-
-    def _texts(self, name: str, texts: Sequence[str], *, paths: bool = False) -> list[str]:
+    def texts(
+        self, name: str, texts: Sequence[str], notes: list[Mapping[str, Any]], *, paths: bool = False
+    ) -> list[str]:
         """The texts with what is found in them replaced, and noted under a name."""
         replaced = self.stage.replacing.texts(pl.Series(texts, dtype=pl.String), paths=paths)
         counted: Counter[str] = Counter()
         for text in texts:
             counted.update(replaced.found.get(text, {}))
-        self.notes.append(
+        notes.append(
             {
                 "rows": 0,
                 "found": [[type_, name, _NO_SOURCE, values, 0] for type_, values in sorted(counted.items())],
@@ -319,6 +266,271 @@ class _Scrub:
             }
         )
         return replaced.texts.to_list()
+
+    def rejects(self, some: Sequence[Mapping[str, Any]], sink: RejectSink, notes: list[Mapping[str, Any]]) -> None:
+        """Write rejected input, given as `Reject.as_json` has it, without what is found in it."""
+        files = self.texts("rejected: file", [str(one["file"]) for one in some], notes, paths=True)
+        details = self.texts("rejected: detail", [str(one["detail"]) for one in some], notes)
+        held = self.texts("rejected: held", [_without_cut_end(str(one["held"])) for one in some], notes)
+        for one, file, detail, text in zip(some, files, details, held, strict=True):
+            sink.add(Reject(file, one["line"], one["reason"], detail, text))
+
+    def history(self, said: list[Any]) -> list[Any]:
+        """Part of a manifest without hashes that tell what all rows said together."""
+        return said if self.ids is None else [self.ids.history(one) for one in said]
+
+
+def _scrub_datasets(datasets: Sequence[Dataset], job: _Job, run: Run) -> None:
+    for dataset in datasets:
+        only = len(datasets) == 1
+        folder = run.folder if only else run.folder / dataset.kind
+        old = dataset.manifest
+        scrub = _Scrub(dataset.kind, job, folder, list(old.sources))
+        rows_in = dataset.rows + sum(part.rows for part in (*old.dropped, *old.rejected))
+        with scrub.writing(), progress("scrub", rows_in) as shown:
+            done = 0
+            for frames, add in ((dataset.batches(), scrub.add), (dataset.dropped(), scrub.add_dropped)):
+                for frame in frames:
+                    add(frame)
+                    done += frame.height
+                    shown.at(done, done)
+            records = dataset.rejected()
+            while some := list(islice(records, _AT_ONCE)):
+                scrub.reject(some)
+                done += len(some)
+                shown.at(done, done)
+        given = ReadFile(path=str(dataset.folder), fingerprint=old.fingerprint, rows=dataset.rows)
+        name = run.out.name if only else f"{run.out.name}-{dataset.kind}"
+        scrub.finish(name, [given], [*old.chain, link(old)], old.sources)
+
+
+def _scrub_files(found: _Found, job: _Job, run: Run) -> None:
+    """Scrub files as they are read: a row is written only when nothing is left in it."""
+    scrubs: dict[str, _Scrub] = {}
+    loose = RejectSink(run.folder / "rejected.part")
+    notes: list[Mapping[str, Any]] = []
+    rows: Counter[tuple[str, str]] = Counter()
+    formats: dict[str, Counter[str]] = {}
+    sources = {file.source: _collected(file.source) for file in found.files}
+    sizes = [size for size, _ in found.stamps]
+    begins = dict(zip((file.name for file in found.files), accumulate(sizes, initial=0), strict=False))
+    with ExitStack() as writing, Workers() as workers, progress("scrub", sum(sizes)) as shown:
+        writing.callback(loose.close)
+        if any(map(is_large, found.files)):
+            workers.start()
+        for piece in read_files(found.files, Reading(), workers):
+            if piece.kind is not None and piece.frame is not None and piece.frame.height:
+                if piece.kind not in scrubs:
+                    scrubs[piece.kind] = _Scrub(piece.kind, job, run.folder / piece.kind, list(sources))
+                    writing.enter_context(scrubs[piece.kind].writing())
+                scrubs[piece.kind].add(piece.frame)
+                rows[piece.file.name, piece.kind] += piece.frame.height
+            formats.setdefault(piece.file.name, Counter()).update(piece.formats)
+            _reject(piece, scrubs, job, loose, notes)
+            shown.at(begins[piece.file.name] + piece.bytes_read, sum(rows.values()), "scrub")
+        if not scrubs:
+            raise _nothing_usable(found.path, loose)
+        first = max(scrubs.values(), key=lambda scrub: scrub.writer.data.rows)
+        first.notes += notes
+        first.writer.rejects.take(loose)
+    if [_stamp(file.path) for file in found.files] != found.stamps:
+        raise UserError(f"{found.path} changed while it was read", hint="run the same command again")
+    only = len(scrubs) == 1
+    if only:
+        for path in list(first.writer.folder.iterdir()):
+            path.rename(run.folder / path.name)
+        first.writer.folder.rmdir()
+    for kind, scrub in scrubs.items():
+        inputs = [
+            ReadFile(
+                path=str(file.path),
+                fingerprint=known,
+                bytes=size,
+                rows=rows[file.name, kind],
+                format=", ".join(form for form, _ in formats.get(file.name, Counter()).most_common()) or None,
+                encoding=file_encoding(file),
+            )
+            for file, known, size in zip(found.files, found.hashes, sizes, strict=True)
+            if rows[file.name, kind] or only
+        ]
+        name = run.out.name if only else f"{run.out.name}-{kind}"
+        scrub.finish(name, inputs, [], sources, run.folder if only else run.folder / kind)
+
+
+def _collected(name: str) -> Source:
+    try:
+        return Source(name=name, kind="collect")
+    except ValidationError:
+        raise UserError(
+            f"the file name {excerpt(name, 60)!r} cannot name a source",
+            hint="rename the file, or import it with --source",
+        ) from None
+
+
+def _reject(
+    piece: Piece, scrubs: Mapping[str, _Scrub], job: _Job, loose: RejectSink, notes: list[Mapping[str, Any]]
+) -> None:
+    if not piece.rejects:
+        return
+    some = [one.as_json() for one in piece.rejects]
+    scrub_ = scrubs.get(piece.kind or "")
+    if scrub_ is not None:
+        scrub_.reject(some)
+    else:
+        job.rejects(some, loose, notes)
+
+
+def _nothing_usable(path: Path, loose: RejectSink) -> UserError:
+    if not loose.counts:
+        return UserError(f"there are no rows in {path}", hint="the files are empty, or hold only a header")
+    reason, number = loose.counts.most_common(1)[0]
+    every = sum(loose.counts.values())
+    return UserError(
+        f"none of {every:,} rows in {path} can be used; {number:,} for {reason}",
+        hint=f"run `curate check {path}` for everything that is wrong; `curate import` can map columns",
+    )
+
+
+class _Scrub:
+    """Rows of one kind, and what belongs to them, on their way into a dataset."""
+
+    def __init__(self, kind: str, job: _Job, folder: Path, sources: Sequence[str]) -> None:
+        self.kind = kind
+        self.job = job
+        self.notes: list[Mapping[str, Any]] = []
+        self.began = time.monotonic()
+        self.rows_in = 0
+        self.edited = 0
+        self.taken_out: Counter[str] = Counter()
+        self.dropped_before: Counter[str] = Counter()
+        self.sources = self._new_sources(sources)
+        self.examples = DroppedExamples(kind)
+        self.writer = DatasetWriter(folder, kind, watch=self.examples.add)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """While rows are added; what was written is closed at the end, and left as it is where it came to none."""
+        try:
+            yield
+            self.writer.close()
+        except BaseException:
+            self.writer.abandon()
+            raise
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Write rows, without what is found in them."""
+        marked = mark(self._renamed(frame), self.kind, [Step(_STAGE, self.job.stage)])
+        self.notes += marked.noted[_STAGE]
+        self.edited += marked.edited.total()
+        self.rows_in += frame.height
+        self.writer.add(marked.kept)
+        for gone in marked.dropped:
+            self.taken_out.update(dict(gone["reason"].value_counts().iter_rows()))
+            self.writer.drop(gone)
+
+    def add_dropped(self, frame: pl.DataFrame) -> None:
+        """Write rows that were dropped before, without what is found in them."""
+        before = self._renamed(frame)
+        after, found = self.job.stage.replacing.rows(before)
+        after, _ = rehashed(before, after, list(columns(self.kind)), self.kind)
+        fields = ("dropped: " + pl.col("field")).alias("field")
+        self.notes.append(noted(found.with_columns(fields), after["source"]))
+        self.dropped_before.update(dict(after["reason"].value_counts().iter_rows()))
+        self.writer.drop(after)
+
+    def reject(self, some: Sequence[Mapping[str, Any]]) -> None:
+        """Write rejected input, given as `Reject.as_json` has it."""
+        self.job.rejects(some, self.writer.rejects, self.notes)
+
+    def finish(
+        self,
+        name: str,
+        inputs: Sequence[ReadFile],
+        chain_: list[Any],
+        sources: Mapping[str, Source],
+        folder: Path | None = None,
+    ) -> None:
+        """Write everything else, and the manifest. `chain_` is the history, `sources` what is known of each."""
+        paths = self._texts("manifest", [name, *(one.path for one in inputs)], paths=True)
+        (history,) = self._texts("manifest", [orjson.dumps(self.job.history(chain_)).decode()], paths=True)
+        known = {
+            self.sources[given]: self._source(source)
+            for given, source in sources.items()
+            if self.sources[given] in self.writer.data.by_source
+        }
+        marks = [one["fingerprint"] for one in self.job.history([one.model_dump() for one in inputs])]
+        findings, report = self.job.stage.told(self.notes)
+        if self.job.ids is None:
+            findings = [*findings, _ids_kept(self.writer.data.rows)]
+        seconds = round(time.monotonic() - self.began, 3)
+        step = StepCount(
+            step=_STAGE,
+            use=_STAGE,
+            rows_in=self.rows_in,
+            dropped=dict(self.taken_out),
+            edited=self.edited,
+            seconds=seconds,
+        )
+        before = StepCount(
+            step=_BEFORE,
+            use=_BEFORE,
+            rows_in=self.rows_in + self.dropped_before.total(),
+            dropped=dict(sorted(self.dropped_before.items())),
+        )
+        manifest: dict[str, Any] = {
+            "command": "scrub",
+            "fingerprint": self.job.fingerprint,
+            "name": paths[0],
+            "inputs": [
+                one.model_copy(update={"path": path, "fingerprint": mark_})
+                for one, path, mark_ in zip(inputs, paths[1:], marks, strict=True)
+            ],
+            "chain": orjson.loads(history),
+            "sources": known,
+            "recipe": {"scrub": self.job.settings, _STAGE: report["scrubbed"]["types"]},
+            "steps": [before, step] if self.dropped_before else [step],
+            "findings": findings,
+            "versions": library_versions(_LIBRARIES),
+            "seconds": {"scrub": seconds},
+        }
+        rows_in = before.rows_in + sum(self.writer.rejects.counts.values())
+        told = Told(rows_in, manifest, report={"examples": self.examples.found(), **report})
+        self.writer.finish(told, folder)
+
+    def _source(self, source: Source) -> Source:
+        said = {key: value for key in _SOURCE_TEXTS if (value := getattr(source, key)) is not None}
+        new = dict(zip(said, self._texts("sources", list(said.values())), strict=True))
+        if self.job.stage.names and self.job.stage.entities is None:
+            new["personal_data"] = "scrubbed"
+        return source.model_copy(update=new | {"name": self.sources[source.name]})
+
+    def _new_sources(self, old: Sequence[str]) -> dict[str, str]:
+        """Names of sources to new ones; no two become one."""
+        found: dict[str, str] = {}
+        for given, new in zip(old, self._texts("sources", old, paths=True), strict=True):
+            new = new[:_SOURCE_CHARS]  # a tag may be longer than what it stands for
+            names = chain([new], (f"{new}-{number}" for number in count(2)))
+            found[given] = next(name for name in names if name not in found.values())
+        return found
+
+    def _renamed(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows with the new names of their sources and, unless ids are kept, new ids."""
+        renamed = frame.with_columns(pl.col("source").replace(self.sources))
+        return renamed if self.job.ids is None else self.job.ids.rows(renamed, self.kind)
+
+    def _texts(self, name: str, texts: Sequence[str], *, paths: bool = False) -> list[str]:
+        return self.job.texts(name, texts, self.notes, paths=paths)
+
+
+def _ids_kept(rows: int) -> dict[str, Any]:
+    return {
+        "kind": "ids_kept",
+        "severity": "medium",
+        "count": rows,
+        "example": "ids are hashes of what rows said before: who knows the rest of a row can find a telephone number "
+        "that was in it by trying all",
+        "fix": "scrub without --keep-ids, or give the dataset only to those who may see the rows as they were",
+    }
 
 
 def _without_cut_end(held: str) -> str:
@@ -412,12 +624,17 @@ def _look(
 
 _VOCABULARY = re.compile(r'"https?://(?:schema\.org/|mlcommons\.org/croissant/(?:RAI/|1\.0)?|purl\.org/dc/terms/)"')
 """Addresses that every Croissant description has."""
+_LICENCE = re.compile(r'"licen[cs]e"(?=:)|^license(?:_name)?:', re.MULTILINE)
+"""Keys of a source's licence, which nobody drives with: the number of a contract is no driving licence."""
+_WITH_LICENCES = (MANIFEST, CARD, CROISSANT, REPORT_JSON)
 _NOT_TEXT = re.compile(r"<style\b.*?</style>|<[^>]*>", re.DOTALL)
 
 
 def _texts_of(file: Path) -> Iterator[tuple[str, str]]:
     """What a file says, in pieces, each with where it stands: JSON whole, of HTML what is shown, else by lines."""
     text = file.read_bytes().decode("utf-8", "replace")
+    if file.name in _WITH_LICENCES:
+        text = _LICENCE.sub('""' if file.suffix == ".json" else "", text)
     if file.suffix == ".json":
         yield "", _VOCABULARY.sub('""', text) if file.name == CROISSANT else text
         return

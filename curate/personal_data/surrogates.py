@@ -31,8 +31,9 @@ surrogate. Across runs such a displaced value may have another one; of n values 
     CN_ADDRESS                8·10^8, cities that are on no map
     QQ numbers                10^(digits-1), beginning with 0
 
-When such a space is used up, and for every type, shape or secret that is not listed, the surrogate is a marker such as
-<API_KEY-0123456789abcdef>: there is no harmless look-alike of a key, and a look-alike sets off every scanner.
+When such a space is used up, in recipes (whose rows come in any order, so that nothing can be remembered), and for
+every type, shape or secret that is not listed, the surrogate is a marker such as <API_KEY-0123456789abcdef>: there is
+no harmless look-alike of a key, and a look-alike sets off every scanner.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ from curate.personal_data.invented import (
 )
 from schemas.errors import UserError
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a value gets another surrogate than before under the same key."""
 
 KEY_BYTES = 32
@@ -129,10 +130,16 @@ class _Plan:
 
 
 class Surrogates:
-    """The surrogates under one key. May be used by several threads."""
+    """The surrogates under one key. May be used by several threads.
 
-    def __init__(self, key: bytes) -> None:
+    `remembers`: whether it remembers what it gave, so that types with few surrogates have some. Which of two values
+    comes first then decides, so values have to come in one order. Without it those types have markers, and what a value
+    gets depends on nothing but the key.
+    """
+
+    def __init__(self, key: bytes, *, remembers: bool = True) -> None:
         self._key = key
+        self._remembers = remembers
         self._numbers: dict[tuple[str, bytes], int | None] = {}
         self._taken: dict[str, set[int]] = {}
         self._lock = threading.Lock()
@@ -151,6 +158,8 @@ class Surrogates:
             return permuted(self._hash("permute", plan.space), plan.rank, plan.size)
         if plan.size >= _MANY:
             return self._chosen(plan, 0)
+        if not self._remembers:
+            return None
         value = self._hash(plan.space, plan.value)[:16]
         with self._lock:
             if (plan.space, value) not in self._numbers:

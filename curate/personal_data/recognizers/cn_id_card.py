@@ -16,8 +16,8 @@ _GAP = r"[ \-－　.]?"
 _LONG = rf"{DIGIT}(?:{_GAP}{DIGIT}){{16}}{_GAP}[0-9０-９XxＸｘ]{ENDED}"
 _SHORT = rf"{DIGIT}{{6}}[ \-]?{DIGIT}{{6}}[ \-]?{DIGIT}{{3}}{ENDED}"
 _CALLED = (
-    r"(?<=(?:身份[证證]|身分[证證]|证件|证[号號]|公民身份|居民身份|身份号|\bSFZ|\bID (?:card|no|number)\b|identity card"
-    r"|national ID)"
+    r"(?<=(?:身份[证證]|身分[证證]|证件|证[号號]|公民身份|居民身份|身份号|居住[证證]|\bSFZ"
+    r"|\bID (?:card|no|number)\b|identity card|national ID)"
     r"[^\n0-9０-９]{0,12})"
 )
 _NO_DIGIT = "(?<![0-9０-９])(?=[0-9０-９])"
@@ -25,7 +25,8 @@ _NO_DIGIT = "(?<![0-9０-９])(?=[0-9０-９])"
 
 class CnIdCardRecognizer(ShapeRecognizer):
     """18 digits by their check digit (GB 11643-1999, ISO 7064 MOD 11-2); in the context of a card also those whose
-    check digit is wrong, and 15 digits. The birth date and the province must exist in any case."""
+    check digit is wrong, and 15 digits. The birth date and the province must exist in any case. Residence permits for
+    people of Hong Kong, Macao and Taiwan (居住证) have such a number too, which begins with 81, 82 or 83."""
 
     ENTITY = "CN_ID_CARD"
     SHAPES = (

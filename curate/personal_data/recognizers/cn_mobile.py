@@ -17,24 +17,32 @@ _CALLED = (
     r"(?<=(?:电话|電話|手机|手機|联系|聯[繫絡]|号码|號碼|热线|微信|致电|拨打|短信|mobile|phone|\btel\b|call"
     r"|contact|whatsapp)[^\n0-9０-９]{0,12})"
 )
+_NUMERALS = "零〇一幺二两三四五六七八九"
+_SPELT = (
+    rf"(?<![{_NUMERALS}十百千万亿点])[一幺][三四五六七八九](?:[，,、 \-]?[{_NUMERALS}]){{9}}"
+    rf"(?![，,、 \-]?[{_NUMERALS}十百千万亿])"
+)
+_SPELT_AS = str.maketrans(_NUMERALS, "0011223456789")
 _FIRST = r"(?=[(（]?[+＋]?[0-9０-９])"
 _NOT_MONEY = r"(?<![¥￥$€£.+\-=&#])"
 
 
 class CnMobileRecognizer(ShapeRecognizer):
-    """11 digits from 13 to 19, with +86, in groups, full-width; digit by digit in the context of a telephone."""
+    """11 digits from 13 to 19, with +86, in groups, full-width, in Chinese numerals; digit by digit in the context of a
+    telephone."""
 
     ENTITY = "CN_MOBILE"
     SHAPES = (
         ("with +86", _FIRST + r"(?<![0-9０-９A-Za-z_])[(（]?(?:[+＋]|00)86[)）]?[ \-－]?" + _NUMBER + _END, 0.9),
         ("11 digits", _FIRST + ALONE + _NOT_MONEY + NOT_ORDER + _COUNTRY + _NUMBER + _END, 0.8),
         ("in context", _FIRST + ALONE + _CALLED + _COUNTRY + _NUMBER + _END, 0.85),
+        ("in numerals", _SPELT, 0.75),
         ("digit by digit", _FIRST + ALONE + _CALLED + _COUNTRY + _SPACED + _END, 0.7),
     )
 
     def validate_result(self, pattern_text: str) -> bool | None:
         """Only segments that are in use: https://www.miit.gov.cn, numbering plan of public mobile networks."""
-        number = digits(pattern_text)[-11:]
+        number = digits(pattern_text.translate(_SPELT_AS))[-11:]
         first, third = number[:2], number[2]
         unused = {"14": "23", "15": "4", "16": "03489", "17": "9", "19": "4"}.get(first, "")
         return False if third in unused or len(set(number[2:])) == 1 else None

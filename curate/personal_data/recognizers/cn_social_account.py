@@ -12,6 +12,9 @@ _START = r"(?<![A-Za-z0-9_\-])(?=[A-Za-z])"
 _NAME = r"[A-Za-z][\-_A-Za-z0-9]{5,19}(?![\-_A-Za-z0-9.@]|[ \t]?[（(]号)"
 _NAME_WITH_DIGIT = r"(?=[\-_A-Za-z]{1,19}[0-9])" + _NAME
 _QQ = r"(?<![A-Za-z])(?:QQ|扣扣|企鹅号?|Q Q|ＱＱ)"
+_Q = r"(?<![A-Za-z0-9_])Q[:：]"  # also how a question begins: only before what is as long as most QQ numbers, and alone
+_Q_NUMBER = r"[1-9１-９][0-9０-９]{8,9}(?=[ \t]{0,3}(?:$|[，。；、,;）)】]))"
+_ADDED = r"(?:加|扣)Q(?:群|号|號)?"
 _QQ_NUMBER = r"[1-9１-９][0-9０-９]{4,10}(?![0-9０-９A-Za-z_@]|\.\d|[万元个人名次%])"
 
 
@@ -29,6 +32,8 @@ class CnSocialAccountRecognizer(ShapeRecognizer):
             0.6,
         ),
         ("qq", rf"(?=[1-9１-９])(?<={_QQ}群?(?:{_SAID})?(?:{_SIGN}|[ \t]{{0,2}})){_QQ_NUMBER}", 0.8),
+        ("q, added", rf"(?=[1-9１-９])(?<={_ADDED}(?:{_SIGN}|[ \t]{{0,2}})){_QQ_NUMBER}", 0.6),
+        ("q", rf"(?=[1-9１-９])(?<={_Q}){_Q_NUMBER}", 0.6),
         (
             "others",
             rf"(?<![A-Za-z0-9_.\-])(?=[A-Za-z0-9@])(?<={_OTHER}(?:{_SAID}(?:{_SIGN}|[ \t]{{0,2}})"

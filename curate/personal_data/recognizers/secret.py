@@ -59,6 +59,13 @@ _SAID = (
     r"|改成了?|改为){0,2}[ \t]{0,2}['\"“「`]?)"
     r"(?!['\"`(])[!-~]{6,64}(?<![,.;:!?)'\"`])"
 )
+_TYPED = (
+    r"(?<=-[pa][ \t]?['\"]?)(?=[!-~])(?<=(?<![0-9A-Za-z_])(?:"
+    r"(?:mysql(?:dump|admin|import|show)?|mariadb(?:-dump)?)(?:[ \t][^\n|;&]{0,120})?[ \t]-p|sshpass[ \t]-p[ \t]?"
+    r"|mongo(?:sh|dump|restore)?(?:[ \t][^\n|;&]{0,80})?[ \t]-u[ \t]?[!-~]{1,40}[ \t]-p[ \t]?"
+    r"|redis-cli(?:[ \t][^\n|;&]{0,120})?[ \t]-a[ \t])['\"]?)"
+    r"(?=[!-~]{0,63}[A-Za-z])[^\s'\"`,;<>{}$()\[\]|\u3000-\u303f\u3400-\u9fff\uff00-\uffef]{6,64}(?![0-9A-Za-z<>{}$()\[\]])"
+)
 
 
 class SecretRecognizer(ShapeRecognizer):
@@ -77,7 +84,8 @@ class SecretRecognizer(ShapeRecognizer):
 
 
 class AssignedSecretRecognizer(ShapeRecognizer):
-    """What is assigned to a password or key, sent as a bearer token, or part of a connection string."""
+    """What is assigned to a password or key, sent as a bearer token, part of a connection string, or given to a command
+    (`mysql -p...`)."""
 
     ENTITY = "SECRET"
     SHAPES = (
@@ -86,6 +94,7 @@ class AssignedSecretRecognizer(ShapeRecognizer):
         ("assigned, quoted", _QUOTED, 0.6),
         ("assigned", _UNQUOTED, 0.5),
         ("said", _SAID, 0.6),
+        ("typed at a prompt", _TYPED, 0.6),
     )
 
     def invalidate_result(self, pattern_text: str) -> bool:

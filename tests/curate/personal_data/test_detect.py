@@ -202,3 +202,32 @@ def test_nothing_is_written_to_a_cache(tmp_path: Path, monkeypatch: pytest.Monke
     Detector().find(pl.Series(["user@example.co.uk", "中文 user@example.com.cn"]))
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("type_", ["CN_MOBILE", "CN_LANDLINE"])
+def test_a_chinese_number_is_named_so_however_likely_it_is_a_telephone_at_all(type_: str) -> None:
+    rows = [(0, 3, 14, "PHONE_NUMBER", 0.85), (0, 3, 14, type_, 0.8), (0, 20, 31, "PHONE_NUMBER", 0.5)]
+
+    found = resolved(pl.DataFrame(rows, schema=SCHEMA, orient="row"))
+
+    assert found["type"].to_list() == [type_, "PHONE_NUMBER"]
+
+
+def test_a_mobile_number_on_a_line_of_its_own_is_one() -> None:
+    texts = pl.Series(["call me\n13812345678\n", "电话：\n13812345678", "phone\r\n+86 138-1234-5678"])
+
+    found = Detector().find(texts)
+
+    assert found["type"].to_list() == ["CN_MOBILE"] * 3
+
+
+@pytest.mark.parametrize(
+    "text", ["A1234567 " * 50, "LICENSE: A1234567", "驾照 A1234567", "account 12345678901, A1234567"]
+)
+def test_shapes_that_need_a_context_are_found_as_presidio_finds_them(text: str) -> None:
+    plain = analyzer(language_of(text)).analyze(text, language_of(text))
+
+    found = Detector().find_all(pl.Series([text]))
+
+    expected = sorted((one.start, one.end, one.entity_type) for one in plain)
+    assert found.select("begin", "end", "type").rows() == expected

@@ -55,6 +55,18 @@ ADVERSARIES = (
         "postgres://a:aa@",
     ),
     *("bearer a", "GB82WEST", "sk-a", "aa:bb:", "4111 ", "62", "京A0", "order ", "a [at] ", "x1 ", "1bc1", "Jan 1, "),
+    *(
+        "mysql -p",
+        "mysql a ",
+        "mongo -u a ",
+        "sshpass -p ",
+        "a#qq.",
+        "a at qq dot ",
+        "mail a1 at ",
+        "Q：1",
+        "加Q",
+        "A1234 ",
+    ),
 )
 """What is repeated: beginnings of values that never come to an end, and what separates their parts."""
 
