@@ -262,7 +262,7 @@ def _traced(place: _Place) -> dict[str, Any]:
         one.path
         for dataset in (place.dataset, *_ancestors(place.dataset))
         for one in _inputs(dataset)
-        if _input_dataset(dataset, one.path, one.fingerprint) is None
+        if one.bytes is None and _input_dataset(dataset, one.path, one.fingerprint) is None  # else it is a file
     ]
     row = place.row.row(0, named=True)
     return {
