@@ -77,6 +77,7 @@ bench: $(VENV)/.test
 	$(BIN)/python tests/bench/languages.py
 	$(BIN)/python -m tests.bench.readability
 	$(BIN)/python tests/bench/signals.py
+	$(BIN)/python -m tests.bench.profiling
 
 format: $(VENV)/.test
 	$(BIN)/ruff format .

@@ -261,7 +261,13 @@ def _replaced(series: pl.Series, places: pl.Series, values: pl.Series) -> pl.Ser
 def _without_code(texts: pl.Series) -> pl.DataFrame:
     """Per text, its `prose`, empty where it `is_code`: where most lines are a program's and no sentence opens or ends
     it. Comments and docstrings count for neither."""
-    bare = _lines(texts.str.replace_all(_DOCSTRING, "\n"))
+    without = texts.str.replace_all(_DOCSTRING, "\n")
+    bare = _lines(without)
+    # Few texts have docstrings: the lines of the others are gone through once.
+    places = (without != texts).fill_null(False).arg_true().cast(pl.UInt32)
+    documented = _lines(texts.gather(places))
+    documented = documented.with_columns(places.gather(documented["row"]).alias("row"))
+    lines = pl.concat([bare.filter(~pl.col("row").is_in(places.implode())), documented])
     chars, kind = pl.col("line").str.len_bytes(), pl.col("kind")
     said = (kind == "other") & pl.col("line").str.contains(_SENTENCE)
     size = {name: chars.filter(kind == name).sum() for name in ("code", "weak", "other")}
@@ -274,7 +280,7 @@ def _without_code(texts: pl.Series) -> pl.DataFrame:
         & ~said.last()
     )
     verdict = bare.filter(kind != "comment").group_by("row").agg(is_code.alias("is_code"))
-    rest = _lines(texts).filter(kind != "code").group_by("row", maintain_order=True).agg(pl.col("line").str.join("\n"))
+    rest = lines.filter(kind != "code").group_by("row", maintain_order=True).agg(pl.col("line").str.join("\n"))
     every = pl.DataFrame({"row": pl.int_range(len(texts), dtype=pl.UInt32, eager=True)})
     found = every.join(verdict, on="row", how="left", maintain_order="left")
     found = found.join(rest, on="row", how="left", maintain_order="left").with_columns(
@@ -292,18 +298,28 @@ def _lines(texts: pl.Series) -> pl.DataFrame:
     line = pl.col("line")
     lines = texts.alias("line").to_frame().with_row_index("row").with_columns(line.str.split("\n"))
     lines = lines.explode("line").with_columns(line.str.strip_chars()).filter(line != "")
+
+    # A null costs nothing: each pattern is tried only on lines that none before it has told.
+    def holds(pattern: str, where: pl.Expr) -> pl.Expr:
+        return pl.when(where).then(line).str.contains(pattern).fill_null(False)
+
+    lines = lines.with_columns(line.str.contains(_COMMENT_LINE).alias("comment"))
+    lines = lines.with_columns((pl.col("comment") & ~holds(_DIRECTIVE, pl.col("comment"))).alias("comment"))
+    lines = lines.with_columns(holds(_PROSE_LINE, ~pl.col("comment")).alias("prose"))
+    lines = lines.with_columns((pl.col("prose") & ~holds(_KEYWORD_LINE, pl.col("prose"))).alias("prose"))
+    left = ~pl.col("comment") & ~pl.col("prose")
+    lines = lines.with_columns(_ascii(pl.when(left).then(line)).str.contains(_CODE_LINE).fill_null(False).alias("code"))
+    weak = holds(_WEAK_LINE, left & ~pl.col("code"))
     kind = (
-        pl.when(line.str.contains(_COMMENT_LINE) & ~line.str.contains(_DIRECTIVE))
+        pl.when("comment")
         .then(pl.lit("comment"))
-        .when(line.str.contains(_PROSE_LINE) & ~line.str.contains(_KEYWORD_LINE))
-        .then(pl.lit("other"))
-        .when(_ascii(line).str.contains(_CODE_LINE))
+        .when("code")
         .then(pl.lit("code"))
-        .when(line.str.contains(_WEAK_LINE))
+        .when(weak)
         .then(pl.lit("weak"))
         .otherwise(pl.lit("other"))
     )
-    return lines.with_columns(kind.alias("kind"))
+    return lines.select("row", "line", kind.alias("kind"))
 
 
 def _ascii(line: pl.Expr) -> pl.Expr:
@@ -326,9 +342,14 @@ def _joined(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 def _measured(frame: pl.DataFrame) -> pl.DataFrame:
     told = pl.col("prose")
+    frame = frame.with_columns((told.str.len_bytes() == told.str.len_chars()).alias("ascii"))
+    # ASCII has words only: a null costs nothing.
+    beyond = pl.when(~pl.col("ascii")).then(told)
     frame = frame.with_columns(
-        *(told.str.count_matches(pattern).alias(name) for name, pattern in _SCRIPTS.items()),
-        (told.str.len_bytes() == told.str.len_chars()).alias("ascii"),
+        told.str.count_matches(pattern).alias(name)
+        if name == "words"
+        else pl.when("ascii").then(pl.lit(0, dtype=pl.UInt32)).otherwise(beyond.str.count_matches(pattern)).alias(name)
+        for name, pattern in _SCRIPTS.items()
     )
     words = pl.col("han") / _HAN_PER_WORD
     frame = frame.with_columns((words / (words + pl.col("words"))).alias("share"))

@@ -158,7 +158,7 @@ def profile_page(profile: dict[str, Any], report: Path | None, suggested: Path |
         say(f"{rejected:,} rows could not be read; `curate check` says which and why", style="yellow")
     if not rows:
         return
-    say(f"{profile['clean_rows']:,} rows ({share(profile['clean_rows'], rows)}) have none of the flaws looked for")
+    say(f"{profile['clean_rows']:,} rows ({share(profile['clean_rows'], rows)}) have none of the flaws below")
     for title, key in (("Languages", "languages"), ("Tasks", "tasks"), ("Sources", "sources"), ("Turns", "turns")):
         known = profile[key]
         if len(known) > 1 or key == "languages":

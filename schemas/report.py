@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -418,10 +419,21 @@ def _profile_headline(profile: Mapping[str, Any]) -> Words:
         return Words("There are no rows.", "没有可用的行。")
     share = percent(clean, rows)
     severe = sum(1 for finding in profile.get("findings") or [] if finding.get("severity") == "high")
+    apart = [
+        (Words(f"{number(count)} hold personal data", f"{number(count)} 行含个人信息"))
+        for count in (int(profile.get("personal_data_rows") or 0),)
+        if count
+    ]
+    near, exact = (int((profile.get("duplicates") or {}).get(name) or 0) for name in ("near", "exact"))
+    if near > exact:
+        apart.append(Words(f"{number(near)} are near duplicates", f"{number(near)} 行近似重复"))
+    besides = Words("", "")
+    if apart:
+        besides = Words(f"; {' and '.join(one.en for one in apart)}", f"；另有{'、'.join(one.zh for one in apart)}")
     if clean == rows:
-        tail = Words("All of them pass every check.", "全部通过了所有检查。")
+        tail = Words(f"All of them pass the checks{besides.en}.", f"全部通过了各项检查{besides.zh}。")
     else:
-        tail = Words(f"{share} of them pass every check.", f"其中 {share} 通过了所有检查。")
+        tail = Words(f"{share} of them pass the checks{besides.en}.", f"其中 {share} 通过了各项检查{besides.zh}。")
     if severe == 0:
         attention = Words("", "")
     elif severe == 1:
@@ -510,7 +522,40 @@ def _mix(profile: Mapping[str, Any]) -> Section:
             )
         )
     lead = Words("What the rows are made of.", "这些数据由什么组成。")
-    return Section(Words("The mix", "构成"), lead, [columns(charts)] if charts else [])
+    return Section(Words("The mix", "构成"), lead, [*([columns(charts)] if charts else []), *_role_languages(profile)])
+
+
+def _role_languages(profile: Mapping[str, Any]) -> list[Markup]:
+    """Which languages each role speaks, where there is more than one."""
+    by_role: Mapping[str, Mapping[str, int]] = profile.get("languages_by_role") or {}
+    totals: Counter[str] = Counter()
+    for counts in by_role.values():
+        totals.update(counts)
+    # A few messages taken for another language are worth no column.
+    shown = [code for code, count in totals.most_common(_LANGUAGES_SHOWN) if 100 * count >= totals.total()]
+    if len(shown) < 2:
+        return []
+    heads = [Column(Words("Who speaks", "角色")), Column(Words("Messages", "消息数"), number=True)]
+    heads += [Column(_LANGUAGES.get(code, code), number=True) for code in shown]
+    heads += [Column(Words("others", "其他"), number=True)] if len(totals) > len(shown) else []
+    lines: list[list[Text]] = []
+    for role, counts in by_role.items():
+        whole = sum(counts.values())
+        held = [counts.get(code, 0) for code in shown]
+        held += [whole - sum(held)] if len(totals) > len(shown) else []
+        lines.append([_ROLES.get(role, role), number(whole), *(percent(one, whole) if one else "–" for one in held)])
+    made = [table(heads, lines, caption=Words("Languages of messages, by who speaks", "各角色消息的语言"))]
+    if several := profile.get("rows_in_several_languages"):
+        one = several == 1
+        made.append(
+            note(
+                Words(
+                    f"{number(several)} {'row holds' if one else 'rows hold'} messages in two languages or more.",
+                    f"有 {number(several)} 行的消息使用了两种或更多语言。",
+                )
+            )
+        )
+    return made
 
 
 def _spoken(languages: Mapping[str, int]) -> list[tuple[Text, int]]:
@@ -1022,6 +1067,7 @@ _LANGUAGES: dict[str, Text] = {
     "code": Words("program text", "程序代码"),
     "und": Words("undecided", "无法判定"),
 }
+_LANGUAGES_SHOWN = 5
 _ROLES = {
     "system": Words("system", "系统"),
     "user": Words("user", "用户"),
@@ -1094,7 +1140,7 @@ _TITLES = {
     "repeated_opening": Words("One opening in many answers", "大量回答以同一句开头"),
     "one_task": Words("One task makes up most rows", "单一任务占比过高"),
     "one_source": Words("One source makes up most rows", "单一来源占比过高"),
-    "long_sequences": Words("Rows longer than 8,192 tokens", "超过 8,192 个 Token 的行"),
+    "long_sequences": Words("Rows longer than a model takes in", "超过模型窗口的行"),
     "length_bias": Words("The better answer is mostly the longer one", "更好的回答大多更长"),
     "identical_pairs": Words("Pairs of identical answers", "两个回答完全相同的偏好对"),
     "personal_data": Words("Rows that hold personal data", "含有个人信息的行"),

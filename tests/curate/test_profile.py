@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,56 @@ def test_languages_are_told_by_the_same_stage_that_a_recipe_uses() -> None:
     frame = chats(TEA, ZH_TEA, ZH_TEA)
 
     assert profile((frame, "chat"))["languages"] == {"zh": 2, "en": 1}
+
+
+def test_languages_are_counted_by_who_speaks_whatever_the_row_says_its_language_is() -> None:
+    asked, told = "请介绍一下植物是怎样制造养分的。", "Plants make their food from light and water."
+    frame = chats((asked, told, asked, told), TEA, ("好的", ""), lang="zh")
+
+    found = profile((frame, "chat"))
+
+    assert found["languages_by_role"] == {"user": {"zh": 3, "en": 1}, "assistant": {"en": 3}}
+    assert found["rows_in_several_languages"] == 1
+
+
+def test_of_a_pair_the_better_answer_has_a_language() -> None:
+    frame = pairs(("先把水烧开，放入茶叶，再等三分钟。", "Boil some water and add the leaves."))
+
+    assert profile((frame, "preference"))["languages_by_role"] == {"assistant": {"zh": 1}, "user": {"en": 1}}
+
+
+@pytest.mark.parametrize(
+    ("said", "rows"),
+    [
+        (("请写一个函数，计算两个数的和。", "def add(a, b):\n    total = a + b\n    return total\n"), 0),
+        (("请问今天天气怎么样？适合出门吗？", "OK"), 0),
+        (("How do I make tea at home, please?", "先把水烧开，放入茶叶，再等三分钟就可以喝了。"), 1),
+    ],
+)
+def test_a_row_is_in_several_languages_only_where_that_is_sure(said: tuple[str, str], rows: int) -> None:
+    found = profile((chats(said), "chat"))
+
+    assert found["rows_in_several_languages"] == rows
+
+
+def test_frames_measured_at_once_give_what_they_give_one_after_the_other() -> None:
+    turns = [(f"Question {n}?", f"The answer to number {n} is mail{n}@qinghe-mail.cn.") for n in range(60)]
+    frame = chats(TEA, ZH_TEA, *turns, TEA, ("Say something.", ""), *turns[:7])
+    frames = [(frame[place : place + 9], "chat") for place in range(0, frame.height, 9)]
+    profiler = Profiler()
+
+    profiler.add_each(iter([*frames, (frame.clear(), "chat")]))
+
+    assert profiler.result() == profile(*frames)
+
+
+def test_what_goes_wrong_while_frames_are_read_is_not_hidden() -> None:
+    def frames() -> Iterator[tuple[pl.DataFrame, str]]:
+        yield chats(TEA), "chat"
+        raise UserError("the file ends in the middle of a row")
+
+    with pytest.raises(UserError, match="in the middle of a row"):
+        Profiler().add_each(frames())
 
 
 def test_duplicates_are_those_that_the_stage_drops() -> None:

@@ -345,6 +345,23 @@ def test_a_task_named_like_a_language_code_keeps_its_name() -> None:
     assert '<bdi dir="auto">it</bdi>' in html
 
 
+def test_languages_are_shown_by_who_speaks_where_there_are_several() -> None:
+    by_role = {"user": {"zh": 3, "en": 1}, "assistant": {"en": 4}}
+
+    html = report.render_profile(profile() | {"languages_by_role": by_role, "rows_in_several_languages": 1}, "data")
+
+    table = next(one for one in BeautifulSoup(html, "html.parser").find_all("table") if "who speaks" in one.get_text())
+    cells = [[cell.get_text(" ", strip=True) for cell in line.find_all(["td", "th"])] for line in table.find_all("tr")]
+    assert [line[1:] for line in cells[1:]] == [["4", "25.0%", "75.0%"], ["4", "100%", "–"]]
+    assert "1 row holds messages in two languages or more." in html
+
+
+def test_one_language_takes_no_table_by_who_speaks() -> None:
+    html = report.render_profile(profile() | {"languages_by_role": {"user": {"zh": 3}, "tool": {"zh": 1}}}, "data")
+
+    assert "by who speaks" not in html
+
+
 def test_an_import_shows_how_its_rows_stand_and_what_was_found() -> None:
     report_of_import = {"title": "t", "rows_in": 4, "rows_out": 4, "after": profile()}
 
