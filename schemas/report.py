@@ -799,6 +799,16 @@ def _language(lang: Lang, profile: Mapping[str, Any] | None) -> Literal["en", "z
     return "zh" if 2 * chinese > sum(languages.values()) else "en"
 
 
+def _with_language(report: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The report with languages guessed from the rows that it shows, where those of its rows are not known."""
+    known = {code: rows for code, rows in (report.get("languages") or {}).items() if code != "?"}
+    if known:
+        return {"languages": known}
+    shown = [str(one.get("excerpt") or "") for one in report.get("examples") or []]
+    chinese = sum(1 for text in shown if re.search("[\u4e00-\u9fff]", text))
+    return {"languages": {"zh": chinese, "other": len(shown) - chinese}}
+
+
 # ── a run ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -845,7 +855,13 @@ def render_run(report: Mapping[str, Any], *, when: str | None = None, lang: Lang
         _recipe_section(report),
     ]
     subject = Words("Run report", "处理报告") if report.get("funnel") else Words("Import report", "导入报告")
-    return page(str(report["title"]), subject, sections, facts=facts, lang=_language(lang, after or before))
+    return page(
+        str(report["title"]),
+        subject,
+        sections,
+        facts=facts,
+        lang=_language(lang, after or before or _with_language(report)),
+    )
 
 
 def _run_headline(report: Mapping[str, Any]) -> Words:

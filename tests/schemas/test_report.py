@@ -378,3 +378,22 @@ def test_an_excerpt_is_shown_as_it_is() -> None:
     html = report.render_profile(profile(shown), "data")
 
     assert "写信到 &lt;email&gt; 或拨打 &lt;phone&gt;" in html
+
+
+@pytest.mark.parametrize(
+    ("known", "opens"),
+    [
+        ({"languages": {"zh": 3, "en": 1, "?": 9}}, "zh-Hans"),
+        ({"languages": {"en": 3}, "examples": [{"reason": "copy", "excerpt": "你好"}]}, "en"),
+        ({"languages": {"?": 4}, "examples": [{"reason": "copy", "excerpt": "您的订单"}]}, "zh-Hans"),
+        ({"languages": {"?": 4}, "examples": [{"reason": "copy", "excerpt": "Your order"}]}, "en"),
+        ({}, "en"),
+    ],
+    ids=["most rows", "known rows", "shown rows", "shown English", "nothing known"],
+)
+def test_a_runs_page_opens_in_the_language_of_its_rows(known: dict[str, Any], opens: str) -> None:
+    html = report.render_run({"title": "t", "rows_in": 4, "rows_out": 4} | known)
+
+    soup = BeautifulSoup(html, "html.parser")
+
+    assert soup.html is not None and soup.html["lang"] == opens
