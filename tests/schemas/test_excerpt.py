@@ -72,6 +72,9 @@ IDENTIFIERS = {
         "AKIAIOSFODNN7EXAMPLE",
         "xoxb-123456789012-abcdefghijkl",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.s5xOXGh9",
+        "password=Hunter2xyz!",
+        "Pwd: a1b2c3",
+        "密码：qwe12345",
     ],
 }
 
@@ -105,6 +108,8 @@ def test_a_key_is_masked_to_its_end() -> None:
         "100,000,000,000",
         "１２：３０，全角标点（不变）",
         "me@home",
+        "密码：请联系客服 400",
+        "a password must have 8 characters",
         "1234567890",
     ],
 )
