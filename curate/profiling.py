@@ -55,7 +55,7 @@ def profile_paths(
         )
     )
     if report is not None:
-        from schemas.report import render_profile
+        from schemas.report_profile import render_profile
 
         title = ", ".join(path.name or str(path.resolve().name) for path in paths)
         when = datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")

@@ -165,7 +165,7 @@ class Choice:
     findings: Sequence[dict[str, Any]] = ()
     """Findings in the form that reports have: kind, severity, count, example, fix."""
     report: Mapping[str, Any] = field(default_factory=dict)
-    """Parts of the run's report, by their names in `schemas.report.render_run`; nothing that is not masked."""
+    """Parts of the run's report, by their names in `schemas.report_run.render_run`; nothing that is not masked."""
     cuts: pl.DataFrame | None = None
     """What is cut out of rows that stay; its columns are `curate.cutting.CUTS`."""
 

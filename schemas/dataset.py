@@ -509,7 +509,7 @@ class DatasetWriter:
         languages = [code for code, _ in self.data.by_language.most_common() if code]
         (folder / CARD).write_text(card(manifest, languages), encoding="utf-8")
         (folder / CROISSANT).write_text(croissant(manifest), encoding="utf-8")
-        from schemas.report import render_run  # a tenth of a second that reading a dataset does without
+        from schemas.report_run import render_run  # a tenth of a second that reading a dataset does without
 
         report = told.report | _report_of(manifest, self)
         (folder / REPORT_JSON).write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2, default=str))

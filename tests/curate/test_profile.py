@@ -16,7 +16,7 @@ from curate import profile as module
 from curate.profile import Profile, Profiler
 from schemas import lookup
 from schemas.errors import UserError
-from schemas.report import render_profile
+from schemas.report_profile import render_profile
 from schemas.rows import columns
 
 TEA = ("How do I make tea?", "Boil some water, add the leaves and wait for three minutes.")

@@ -11,6 +11,8 @@ from bs4 import BeautifulSoup
 from schemas import report
 from schemas.excerpt import excerpt
 from schemas.report import Column, LengthRow, Section, Tile, Words
+from schemas.report_profile import render_profile
+from schemas.report_run import render_run
 
 HOSTILE = (
     "</title></style></svg><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -118,9 +120,9 @@ def run(said: str = "plain", **more: Any) -> dict[str, Any]:
 
 def pages(said: str) -> dict[str, str]:
     return {
-        "profile": report.render_profile(profile(said), said, said),
-        "run": report.render_run(run(said, before=profile(said), after=profile(said)), when=said),
-        "import": report.render_run(run(said, after=profile(said)), when=said),
+        "profile": render_profile(profile(said), said, said),
+        "run": render_run(run(said, before=profile(said), after=profile(said)), when=said),
+        "import": render_run(run(said, after=profile(said)), when=said),
     }
 
 
@@ -186,7 +188,7 @@ def test_every_element_that_opens_closes(name: str) -> None:
 
 
 def test_everything_the_page_says_is_there_in_both_languages() -> None:
-    soup = BeautifulSoup(report.render_profile(profile(), "data"), "html.parser")
+    soup = BeautifulSoup(render_profile(profile(), "data"), "html.parser")
 
     english, chinese = soup.select("span.en"), soup.select("span.zh")
 
@@ -210,7 +212,7 @@ def test_everything_the_page_says_is_there_in_both_languages() -> None:
 def test_a_page_opens_in_the_language_of_most_rows_unless_told(
     lang: report.Lang, languages: dict[str, int], opens: str
 ) -> None:
-    html = report.render_profile(profile() | {"languages": languages}, "data", lang=lang)
+    html = render_profile(profile() | {"languages": languages}, "data", lang=lang)
 
     checked = BeautifulSoup(html, "html.parser").select("input[checked]")
 
@@ -218,7 +220,7 @@ def test_a_page_opens_in_the_language_of_most_rows_unless_told(
 
 
 def test_a_run_shows_that_its_counts_balance() -> None:
-    soup = BeautifulSoup(report.render_run(run()), "html.parser")
+    soup = BeautifulSoup(render_run(run()), "html.parser")
 
     terms = [
         (term.i.get_text() if term.i else "", term.b.get_text(), term.select_one(".en").get_text())  # type: ignore[union-attr]
@@ -236,7 +238,7 @@ def test_a_run_shows_that_its_counts_balance() -> None:
 
 
 def test_a_run_shows_its_steps_with_what_each_dropped() -> None:
-    soup = BeautifulSoup(report.render_run(run("odd")), "html.parser")
+    soup = BeautifulSoup(render_run(run("odd")), "html.parser")
 
     first, second = soup.select(".steps tbody tr")
 
@@ -249,15 +251,15 @@ def test_a_run_shows_its_steps_with_what_each_dropped() -> None:
 def test_a_report_with_two_profiles_compares_them_and_one_with_one_shows_it() -> None:
     after = profile() | {"rows": 2}
 
-    compared = report.render_run(run(before=profile(), after=after), lang="en")
-    shown = report.render_run(run(after=after), lang="en")
+    compared = render_run(run(before=profile(), after=after), lang="en")
+    shown = render_run(run(after=after), lang="en")
 
     assert "−50.0%" in compared and "处理前" in compared
     assert "处理前" not in shown and "Sequence length" in shown
 
 
 def test_a_report_of_the_least_is_still_a_page() -> None:
-    html = report.render_run({"title": "t", "rows_in": 0, "rows_out": 0})
+    html = render_run({"title": "t", "rows_in": 0, "rows_out": 0})
 
     assert "There were no rows." in html
 
@@ -266,7 +268,7 @@ def test_a_copy_names_the_row_that_stays() -> None:
     one = {"reason": "copy", "step": "exact", "id": "a", "excerpt": "x", "because": '{"kept":"0123456789abcdef"}'}
     two = one | {"because": '{"kept": "0123456789abcdef", "similarity": 0.93}'}
 
-    html = report.render_run(run(examples=[one | {"reason": "too_short"}, two | {"reason": "too_short"}]))
+    html = render_run(run(examples=[one | {"reason": "too_short"}, two | {"reason": "too_short"}]))
 
     assert html.count("repeats row <code>01234567</code>") == 1
     assert html.count("0.93 like row <code>01234567</code>") == 1
@@ -339,7 +341,7 @@ def test_other_packages_can_build_a_page_from_the_pieces() -> None:
 
 
 def test_a_task_named_like_a_language_code_keeps_its_name() -> None:
-    html = report.render_profile(profile("it") | {"languages": {"it": 4}}, "data")
+    html = render_profile(profile("it") | {"languages": {"it": 4}}, "data")
 
     assert html.count("Italian") == 1
     assert '<bdi dir="auto">it</bdi>' in html
@@ -348,7 +350,7 @@ def test_a_task_named_like_a_language_code_keeps_its_name() -> None:
 def test_languages_are_shown_by_who_speaks_where_there_are_several() -> None:
     by_role = {"user": {"zh": 3, "en": 1}, "assistant": {"en": 4}}
 
-    html = report.render_profile(profile() | {"languages_by_role": by_role, "rows_in_several_languages": 1}, "data")
+    html = render_profile(profile() | {"languages_by_role": by_role, "rows_in_several_languages": 1}, "data")
 
     table = next(one for one in BeautifulSoup(html, "html.parser").find_all("table") if "who speaks" in one.get_text())
     cells = [[cell.get_text(" ", strip=True) for cell in line.find_all(["td", "th"])] for line in table.find_all("tr")]
@@ -357,7 +359,7 @@ def test_languages_are_shown_by_who_speaks_where_there_are_several() -> None:
 
 
 def test_one_language_takes_no_table_by_who_speaks() -> None:
-    html = report.render_profile(profile() | {"languages_by_role": {"user": {"zh": 3}, "tool": {"zh": 1}}}, "data")
+    html = render_profile(profile() | {"languages_by_role": {"user": {"zh": 3}, "tool": {"zh": 1}}}, "data")
 
     assert "by who speaks" not in html
 
@@ -365,7 +367,7 @@ def test_one_language_takes_no_table_by_who_speaks() -> None:
 def test_an_import_shows_how_its_rows_stand_and_what_was_found() -> None:
     report_of_import = {"title": "t", "rows_in": 4, "rows_out": 4, "after": profile()}
 
-    soup = BeautifulSoup(report.render_run(report_of_import), "html.parser")
+    soup = BeautifulSoup(render_run(report_of_import), "html.parser")
 
     assert "Import report" in soup.get_text()
     assert len(soup.select(".shares rect")) >= 2
@@ -375,7 +377,7 @@ def test_an_import_shows_how_its_rows_stand_and_what_was_found() -> None:
 def test_an_excerpt_is_shown_as_it_is() -> None:
     shown = excerpt("写信到 li.lei@example.com 或拨打 13812345678")
 
-    html = report.render_profile(profile(shown), "data")
+    html = render_profile(profile(shown), "data")
 
     assert "写信到 &lt;email&gt; 或拨打 &lt;phone&gt;" in html
 
@@ -392,7 +394,7 @@ def test_an_excerpt_is_shown_as_it_is() -> None:
     ids=["most rows", "known rows", "shown rows", "shown English", "nothing known"],
 )
 def test_a_runs_page_opens_in_the_language_of_its_rows(known: dict[str, Any], opens: str) -> None:
-    html = report.render_run({"title": "t", "rows_in": 4, "rows_out": 4} | known)
+    html = render_run({"title": "t", "rows_in": 4, "rows_out": 4} | known)
 
     soup = BeautifulSoup(html, "html.parser")
 
