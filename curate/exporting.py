@@ -67,9 +67,10 @@ def export_dataset(
             hint=f"formats for them: {', '.join(fitting)}",
         )
     ending, packing = _ending(out)
+    splits = _splits(dataset)
     jobs = [
         _Export(dataset, form, ending or ".jsonl", extras, escape_formulas, rows, only)
-        for only, rows in _parts(dataset, split, whole=ending != "")
+        for only, rows in _parts(dataset, splits, split, whole=ending != "")
     ]
     targets = [out if ending else out / f"{_named(dataset, path, job)}.jsonl" for job in jobs]
     ending = ending or ".jsonl"
@@ -97,28 +98,33 @@ def export_dataset(
         "rejected": dict(refused),
         "rejected_file": rejected,
         "dataset_info": str(info) if info else None,
-        "findings": _findings(jobs),
+        "findings": _findings(jobs, splits),
     }
 
 
 _EVERY = "(every)"
 
 
-def _parts(dataset: Dataset, split: str | None, *, whole: bool) -> list[tuple[str | None, int]]:
-    """What goes into each file: a split, None for rows of none, or `_EVERY`; and how many rows that are."""
+def _splits(dataset: Dataset) -> dict[str | None, int]:
+    """Splits with how many rows are in each, those to train on first; None for rows of none."""
     counted = Counter[str | None]()
     for frame in dataset.batches(["split"]):
         counted.update(dict(frame["split"].value_counts().iter_rows()))
+    order = {"train": 0, "validation": 1, "test": 2}
+    return dict(sorted(counted.items(), key=lambda one: (order.get(str(one[0]), 3), str(one[0]))))
+
+
+def _parts(
+    dataset: Dataset, splits: Mapping[str | None, int], split: str | None, *, whole: bool
+) -> list[tuple[str | None, int]]:
+    """What goes into each file: a split, or `_EVERY`; and how many rows that are."""
     if split is not None:
-        if split not in counted:
-            known = [name for name in counted if name is not None]
+        if split not in splits:
+            known = [name for name in splits if name is not None]
             hint = nearest(split, known) if known else "this dataset has no splits: `curate split` makes them"
             raise UserError(f"there is no split {split!r} in {dataset.folder}", hint=hint)
-        return [(split, counted[split])]
-    if whole or len(counted) <= 1:
-        return [(_EVERY, dataset.rows)]
-    order = {"train": 0, "validation": 1, "test": 2}
-    return sorted(counted.items(), key=lambda one: (order.get(str(one[0]), 3), str(one[0])))
+        return [(split, splits[split])]
+    return [(_EVERY, dataset.rows)] if whole or len(splits) <= 1 else list(splits.items())
 
 
 def _named(dataset: Dataset, path: Path, job: _Export) -> str:
@@ -217,7 +223,7 @@ class _Export:
         return text
 
 
-def _findings(jobs: Sequence[_Export]) -> list[dict[str, Any]]:
+def _findings(jobs: Sequence[_Export], splits: Mapping[str | None, int]) -> list[dict[str, Any]]:
     found = []
     formulas, form = sum(job.formulas for job in jobs), jobs[0].form
     if formulas and not jobs[0].escape_formulas:
@@ -228,15 +234,14 @@ def _findings(jobs: Sequence[_Export]) -> list[dict[str, Any]]:
         fix = "for LLaMA-Factory, which does not see tool calls in messages, write --format sharegpt"
         example = f"messages have tool_calls, so there is no entry in {DATASET_INFO}"
         found.append({"kind": "tool_calls", "severity": "low", "count": 1, "example": example, "fix": fix})
-    splits = _parts(jobs[0].dataset, None, whole=False)
     if len(splits) > 1 and jobs[0].split == _EVERY:
-        held_out = sum(rows for name, rows in splits if name not in ("train", None))
+        held_out = sum(rows for name, rows in splits.items() if name not in ("train", None))
         found.append(
             {
                 "kind": "splits_in_one_file",
                 "severity": "medium",
                 "count": held_out,
-                "example": ", ".join(f"{name}: {rows:,} rows" for name, rows in splits),
+                "example": ", ".join(f"{name}: {rows:,} rows" for name, rows in splits.items()),
                 "fix": "give a folder as --out for a file of each split, or --split train",
             }
         )

@@ -66,6 +66,7 @@ from curate.complexity import Verbs
 from curate.languages import CONVERSATION, NOT_ONE_LANGUAGE, turn_languages
 from curate.marks import summarise, with_fields
 from curate.personal_data.counting import SECRET, Counting
+from curate.showing import NOTHING, example_rows, where
 from curate.signals import Signals, Values
 from curate.stage import FIELD_PREFIX, Choice, Compare, Edit, Filter, Stage
 from curate.tokens import TokenCounter, Window, beyond, load_tokenizer, window_of
@@ -120,7 +121,6 @@ _NAME_CHARS = 80
 _NEAR_CHARS = 400
 _OPENING_WORDS, _OPENING_CJK = 5, 8
 
-_NOTHING = pl.lit(None, dtype=pl.String)
 
 _FIXES = {
     "rejected_input": "run `curate check` on the files: it names every line that could not be read and why",
@@ -438,7 +438,7 @@ class Profiler:
 
         self._personal.take(full["field:conversation"], found, show)
 
-    def _show(self, name: str, full: pl.DataFrame, found: pl.Series, because: pl.Expr = _NOTHING) -> None:
+    def _show(self, name: str, full: pl.DataFrame, found: pl.Series, because: pl.Expr = NOTHING) -> None:
         """Keep examples of the rows of `full` where `found` (Boolean) holds, while there are fewer than wanted."""
         shown = self._examples.setdefault(name, [])
         missing = self._max_examples - len(shown)
@@ -609,12 +609,12 @@ class _Near:
             some = np.flatnonzero((matches.kept >= 0) & (matches.similarity < 1))[:most]
             rows = pl.concat(shown)
             for place, other in zip(some.tolist(), matches.kept[some].tolist(), strict=True):
-                alike, where = f"{matches.similarity[place]:.2f}", _where(rows["origin"][other])
+                alike, other_where = f"{matches.similarity[place]:.2f}", where(rows["origin"][other])
                 examples.append(
                     {
-                        "where": _where(rows["origin"][place]),
+                        "where": where(rows["origin"][place]),
                         "excerpt": excerpt(rows["text"][place]),
-                        "because": f"{alike} like {where}",
+                        "because": f"{alike} like {other_where}",
                     }
                 )
         return count, examples[:most]
@@ -796,20 +796,9 @@ def _turn_texts(frame: pl.DataFrame, kind: str) -> pl.Series:
     return frame.select(texts=texts).to_series()
 
 
-def _examples(rows: pl.DataFrame, because: pl.Expr = _NOTHING) -> list[dict[str, Any]]:
+def _examples(rows: pl.DataFrame, because: pl.Expr = NOTHING) -> list[dict[str, Any]]:
     """What is shown of a few rows with their `field:` columns."""
-    answer = pl.coalesce("field:answer", "field:conversation")
-    shown = rows.select("id", "origin", instruction="field:instruction", answer=answer, because=because)
-    return [
-        {
-            "id": row["id"],
-            "where": _where(row["origin"]),
-            "instruction": None if row["instruction"] is None else excerpt(row["instruction"], 100),
-            "excerpt": excerpt(row["answer"]),
-            "because": None if row["because"] is None else excerpt(row["because"]),
-        }
-        for row in shown.iter_rows(named=True)
-    ]
+    return example_rows(rows, pl.coalesce("field:answer", "field:conversation"), because)
 
 
 def _said(reasons: Mapping[str, pl.Expr], because: Mapping[str, pl.Expr]) -> pl.Expr:
@@ -817,13 +806,6 @@ def _said(reasons: Mapping[str, pl.Expr], because: Mapping[str, pl.Expr]) -> pl.
     first = pl.coalesce(pl.when(holds).then(pl.lit(reason)) for reason, holds in reasons.items())
     found = [pl.when(first == reason).then(what.cast(pl.String)) for reason, what in because.items()]
     return pl.coalesce(*found, first)
-
-
-def _where(origin: Mapping[str, Any] | None) -> str:
-    if not origin or not origin["file"]:
-        return ""
-    file = excerpt(origin["file"], 200)
-    return file if origin["line"] is None else f"{file}:{origin['line']}"
 
 
 def _rejected_example(one: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ The result's keys:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,9 @@ import polars as pl
 
 from curate.marks import with_fields
 from curate.measure import MEASURES, Measured, measured
+from curate.showing import NOTHING, example_rows
 from curate.stage import FIELD_PREFIX
 from schemas.errors import UserError, nearest
-from schemas.excerpt import excerpt
 from schemas.lookup import names as names_in
 
 COSTLY = ("bloom_level", "dale_chall_readability_score", "lexical_diversity")
@@ -149,27 +149,6 @@ def _rounded(value: Any) -> float | int | None:
 def _examples(rows: pl.DataFrame, kind: str, found: Measured) -> list[dict[str, Any]]:
     """What is shown of a few rows to which a measure said yes."""
     seen = found.measure.seen(found.field)
-    because = pl.lit(None, dtype=pl.String) if seen is None else seen
+    because = NOTHING if seen is None else seen
     text = pl.coalesce(f"{FIELD_PREFIX}{found.field}", f"{FIELD_PREFIX}conversation")
-    shown = (
-        with_fields(rows, kind, [text, because])
-        .lazy()
-        .select("id", "origin", instruction=f"{FIELD_PREFIX}instruction", text=text, because=because)
-    )
-    return [
-        {
-            "id": row["id"],
-            "where": _where(row["origin"]),
-            "instruction": None if row["instruction"] is None else excerpt(row["instruction"], 100),
-            "excerpt": excerpt(row["text"]),
-            "because": None if row["because"] is None else excerpt(row["because"].strip()),
-        }
-        for row in shown.collect().iter_rows(named=True)
-    ]
-
-
-def _where(origin: Mapping[str, Any] | None) -> str:
-    if not origin or not origin["file"]:
-        return ""
-    file = excerpt(origin["file"], 200)
-    return file if origin["line"] is None else f"{file}:{origin['line']}"
+    return example_rows(with_fields(rows, kind, [text, because]), text, because)

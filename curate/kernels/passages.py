@@ -15,6 +15,7 @@ import polars as pl
 
 from curate.kernels.characters import CONTEXT, KIND_SHIFT, LETTER, SINGLE, SPACE, kind_of, table
 from curate.kernels.compiled import in_parallel, inlined, kernel
+from curate.kernels.overlap import is_known, known_table
 from curate.kernels.shingles import U64, Bytes, Hashes, Longs, buffers, mixed, sort_distinct
 
 Table = np.ndarray[Any, np.dtype[np.uint32]]
@@ -30,8 +31,6 @@ _UNIT_SALT = U64(0xD6E8FEB86659FD93)
 _KIND = np.uint32(KIND_SHIFT)
 _KINDS = np.uint32(3)
 _CODE = np.uint32((1 << KIND_SHIFT) - 1)
-_BITS = 22
-_SHIFT = U64(64 - _BITS)
 
 _ENDS, _CLOSES, _BREAKS = (np.uint32(1 << bit) for bit in (23, 24, 25))
 """Bits of an entry: it ends a sentence, may stand behind such an end, or ends a line."""
@@ -106,21 +105,6 @@ def _decoded(data: Any, at: Any) -> Any:
         )
         after = at + 4
     return code, after
-
-
-@kernel
-def _is_known(value: Any, known: Hashes, top: Any) -> bool:
-    if not top[value >> _SHIFT]:
-        return False
-    low = 0
-    high = len(known)
-    while low < high:
-        middle = (low + high) >> 1
-        if known[middle] < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low < len(known) and known[low] == value
 
 
 @kernel
@@ -255,19 +239,19 @@ def _walk(
                 elif mode != SENTENCES and not fenced and not fence_line:
                     # What ends in a colon leads to what comes behind it: alone it is no passage.
                     leads = s_code == _COLON
-                    if not leads and s_words >= least and (mode == FINGERPRINTS or _is_known(s_value, known, top)):
+                    if not leads and s_words >= least and (mode == FINGERPRINTS or is_known(s_value, known, top)):
                         units = _with(units, used[1], s_value, s_place, s_begin, s_end)
                         used[1] += 1
                     if not leads and p_tokens and (p_words < least or s_words < least) and p_words + s_words >= least:
                         both = mixed((p_hash * s_top + s_hash) ^ _UNIT_SALT)
-                        if mode == FINGERPRINTS or _is_known(both, known, top):
+                        if mode == FINGERPRINTS or is_known(both, known, top):
                             units = _with(units, used[1], both, p_place, p_begin, s_end)
                             used[1] += 1
                     p_hash, p_tokens, p_words, p_begin, p_place = s_hash, s_tokens, s_words, s_begin, s_place
                     l_sentences += 1
                     if not leads and broke and l_sentences > 1 and l_words >= least:
                         l_value = mixed(l_hash ^ _UNIT_SALT)
-                        if mode == FINGERPRINTS or _is_known(l_value, known, top):
+                        if mode == FINGERPRINTS or is_known(l_value, known, top):
                             units = _with(units, used[1], l_value, l_place, l_begin, s_end)
                             used[1] += 1
                 s_hash, s_top, s_tokens, s_words = U64(0), U64(1), 0, 0
@@ -357,7 +341,7 @@ def _walk(
             if not any_last or least_gram != last:
                 last = least_gram
                 any_last = True
-                last_known = _is_known(least_gram, known, top)
+                last_known = is_known(least_gram, known, top)
             if last_known:
                 first = ring_begin[slot]
                 windows = _with(windows, used[0], mixed(rolling), tokens - span, first, t_end)
@@ -456,9 +440,7 @@ class Passages:
 
     def _walked(self, texts: pl.Series, begin: int, end: int, mode: int, known: Hashes) -> Any:
         data, offsets = buffers(texts.slice(begin, end - begin))
-        top = np.zeros(1 << _BITS, dtype=np.bool_) if mode == FIND else np.zeros(1, dtype=np.bool_)
-        if mode == FIND:
-            top[(known >> _SHIFT).astype(np.int64)] = True
+        top = known_table(known) if mode == FIND else np.zeros(1, dtype=np.bool_)
         window_ends, unit_ends = (np.zeros(end - begin, dtype=np.int64) for _ in range(2))
         k = max(1, self.span // 3)
         windows, units = _walk_all(

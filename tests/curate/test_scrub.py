@@ -289,7 +289,7 @@ def test_no_value_is_left_of_judged_and_compared_rows_in_files(tmp_path: Path) -
         {"prompt": canary.english(), "completion": canary.chinese(), "label": True, "note": canary()},
         {"prompt": canary.chinese(), "completion": canary.english(), "label": False, "by": canary("mail")},
         {"prompt": canary.english(), "chosen": canary.chinese(), "rejected": canary.english(), "by": canary("mail")},
-        {"text": canary.english(), "title": canary(), "path": f"/home/{canary('mail')}"},
+        {"text": canary.english(), "title": canary(), "path": f"/srv/{canary('mail')}"},
         {"text": canary.chinese(), canary("mail"): canary("mobile")},
         {"oops": [canary.chinese()]},
     ]
