@@ -7,6 +7,7 @@ it, which is why every answer is checked).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any
@@ -18,6 +19,8 @@ from synth.task import Language, tag_of, turn
 
 Wording = Mapping[Language, str]
 """A prompt in every language; `$name` is filled in."""
+
+_SENT = ("role", "content", "name", "tool_call_id")
 
 _MATERIAL: Wording = {
     "en": (
@@ -32,10 +35,15 @@ _MATERIAL: Wording = {
 }
 
 
+# Of ChatML and Llama 3, DeepSeek (with a full-width bar), Llama 2 and Mistral, Gemma.
+_MARK_BEGINS = re.compile(r"<(?=[|｜]|/?s>|</?SYS>>|(?:start|end)_of_turn>)|\[(?=/?INST\])")
+_MARK_ENDS = re.compile(r"(?<=[|｜])>")
+
+
 def quoted(text: str) -> str:
     """A piece of a row as material in a prompt. Marks of chat templates in it (`<|im_end|>`) are broken, since servers
     read them as the end of a turn wherever they stand."""
-    safe = text.replace("<|", "< |").replace("|>", "| >")
+    safe = _MARK_ENDS.sub(" >", _MARK_BEGINS.sub(r"\g<0> ", text))
     mark = tag_of(safe)
     return f"<material-{mark}>\n{safe}\n</material-{mark}>"
 
@@ -61,11 +69,25 @@ def conversation(
     answer: type[BaseModel] | None = None, sample: int = 0, teacher: str = "",
 ) -> Request:  # fmt: skip
     """A conversation that the teacher goes on with, as itself."""
-    body: dict[str, Any] = {"messages": list(messages), "temperature": temperature, "max_tokens": max_tokens}
+    body: dict[str, Any] = {
+        "messages": [_sent(one) for one in messages],
+        "temperature": temperature,
+        "max_tokens": max_tokens,
+    }
     if answer is not None:
         named = {"name": answer.__name__.strip("_").lower(), "strict": True, "schema": schema_of(answer)}
         body["response_format"] = {"type": "json_schema", "json_schema": named}
     return Request(body, sample, teacher)
+
+
+def _sent(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message with what endpoints know; a row's has more, and its tool calls as JSON."""
+    kept = {name: message[name] for name in _SENT if message.get(name) is not None}
+    if calls := message.get("tool_calls"):
+        import orjson
+
+        kept["tool_calls"] = orjson.loads(calls) if isinstance(calls, str) else calls
+    return kept
 
 
 def schema_of(answer: type[BaseModel]) -> dict[str, Any]:

@@ -9,13 +9,12 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from schemas.errors import Rejected
+from synth.structured import THOUGHT_ENDS, json_in
 from synth.task import CHINESE, Language, Reply, chinese_share
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
-_THOUGHT_ENDS = "</think>"
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffd\ufffe\uffff]")
-_FENCE = re.compile(r"^```[a-zA-Z]{0,10}[ \t]*\n|\n?```[ \t]*$")
 _CJK = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 _LETTER = re.compile(r"[^\W\d_]")
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
@@ -46,7 +45,7 @@ def said(reply: Reply) -> str:
         raise Rejected("filtered", "the endpoint withheld the answer")
     if reply.finish_reason == "length":
         raise Rejected("truncated", "the answer was cut off; raise max_tokens")
-    text = (reply.text or "").rpartition(_THOUGHT_ENDS)[2].strip()
+    text = (reply.text or "").rpartition(THOUGHT_ENDS)[2].strip()
     if not text:
         raise Rejected("empty", "the answer is empty")
     if _NO_TEXT.search(text):
@@ -58,14 +57,12 @@ def parsed(reply: Reply, shape: type[Shape]) -> Shape:
     """An answer in JSON, fenced or with words around it. Reasons: bad_json, bad_answer and those of `said`."""
     import orjson
 
-    text = _FENCE.sub("", said(reply))
-    begin, end = text.find("{"), text.rfind("}")
-    if begin < 0 or end < begin:
-        raise Rejected("bad_json", "the answer holds no JSON object")
     try:
-        value = orjson.loads(text[begin : end + 1])
+        value = json_in(said(reply))
     except orjson.JSONDecodeError:
         raise Rejected("bad_json", "the answer is no valid JSON") from None
+    if not isinstance(value, dict):
+        raise Rejected("bad_json", "the answer holds no JSON object")
     try:
         return shape.model_validate(value)
     except ValidationError as error:

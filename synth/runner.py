@@ -215,7 +215,7 @@ class _Engine:
         self._works: dict[str, _Work] = {}
         self._elsewhere: list[_Work] = []
         self._slots: deque[_Slot] = deque()
-        self._arrived: list[tuple[Answer, tuple[int, int], int]] = []
+        self._arrived: list[tuple[_Work, Answer, tuple[int, int], int]] = []
         self._unsynced: list[tuple[_Work, Answer]] = []
         self._pulled = 0
         self._exhausted = False
@@ -434,7 +434,8 @@ class _Engine:
             self._elsewhere.append(work)
         elif self._claims:
             # What is on its way has the most reserved that it can cost; when it has come there may be room.
-            school.ready.appendleft(work)
+            # Not in front: what is claimed and waits there would never have its turn.
+            school.ready.append(work)
             self._held_back = True
         else:
             self._closed = True
@@ -544,7 +545,7 @@ class _Engine:
             return
         except Lost as error:
             lane.limiter.failed(monotonic())
-            self._lost(lane, work, str(error))
+            self._lost(lane, work, lane.line.clean(error))
             return
         code, detail = error_of(reply)
         too_many = reply.status == 429 and code not in ("insufficient_quota", "billing_hard_limit_reached")
@@ -552,7 +553,7 @@ class _Engine:
             self._refused(lane, work, reply, flow, now)
         else:
             lane.limiter.failed(now)
-            self._judge_error(lane, work, reply, f"{reply.status} {detail or code}".strip(), spoken)
+            self._judge_error(lane, work, reply, lane.line.clean(f"{reply.status} {detail or code}".strip()), spoken)
 
     def _answered(self, lane: _Lane, work: _Work, reply: Reply, now: float, latency: float) -> None:
         answer = read_answer(work.key, reply.body)
@@ -575,10 +576,9 @@ class _Engine:
         self._tokens[1] += tokens[1]
         self._counts["answered"] += 1
         self._unclaim(work)
-        self._unsynced.append((work, answer))
         if not self._arrived:
             asyncio.get_running_loop().call_soon(self._write_down)
-        self._arrived.append((answer, tokens, money))
+        self._arrived.append((work, answer, tokens, money))
 
     def _write_down(self) -> None:
         """Write what came in this turn of the loop, in one go."""
@@ -586,10 +586,11 @@ class _Engine:
         if not arrived:
             return
         try:
-            self._journal.answer(arrived, self._job)
+            self._journal.answer([(answer, tokens, money) for _, answer, tokens, money in arrived], self._job)
         except UserError as error:
             self._fail(error, now=True)
-        else:
+        else:  # only what is in the file is flushed by the next sync, and may count after it
+            self._unsynced += [(work, answer) for work, answer, _, _ in arrived]
             self._dirty.set()
 
     def _refused(self, lane: _Lane, work: _Work, reply: Reply, flow: Flow, now: float) -> None:
@@ -597,7 +598,7 @@ class _Engine:
         wait = 1.0 if asked is None else asked
         self._counts["refused"] += 1
         lane.limiter.refused(now, flow.sent, wait)
-        lane.last_error = f"{reply.status} {error_of(reply)[1]}"
+        lane.last_error = lane.line.clean(f"{reply.status} {error_of(reply)[1]}")
         lane.bad_run = 0
         self._after(work, now, wait * self._chance.uniform(1.0, 1.05) + 0.01)
 

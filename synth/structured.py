@@ -12,6 +12,8 @@ from schemas.errors import UserError
 from synth.request import Answer, Request
 
 _FENCE = re.compile(r"\A\s*```[A-Za-z]{0,10}[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
+THOUGHT_ENDS = "</think>"
+"""What stands behind the thoughts of a teacher that thinks aloud."""
 _TOLD_CHARS = 400
 """How much of the checker's finding the teacher is told in the repair."""
 
@@ -27,6 +29,21 @@ class Unfit(Exception):  # noqa: N818 - a verdict on an answer
         self.reason = reason
         self.detail = detail
         self.told = told or detail
+
+
+def json_in(text: str) -> Any:
+    """The JSON value in an answer: bare, in a code fence, behind a teacher's thoughts, or an object with words around
+    it. Raises orjson.JSONDecodeError."""
+    text = text.rpartition(THOUGHT_ENDS)[2]
+    fenced = _FENCE.match(text)
+    whole = fenced[1] if fenced else text
+    try:
+        return orjson.loads(whole)
+    except orjson.JSONDecodeError:
+        begin, end = whole.find("{"), whole.rfind("}")
+        if begin < 0 or end < begin:
+            raise
+        return orjson.loads(whole[begin : end + 1])
 
 
 def schema_of(body: Mapping[str, Any]) -> Any:
@@ -47,12 +64,10 @@ class Checker:
         self._validators: dict[bytes, Any] = {}
 
     def read(self, schema: Any, answer: Answer) -> Any:
-        """The JSON that an answer holds, in a code fence or bare. Raises Unfit when it does not match the schema."""
+        """The JSON that an answer holds, as `json_in` finds it. Raises Unfit when it does not match the schema."""
         validator = self.prepare(schema)
-        text = answer.text or ""
-        fenced = _FENCE.match(text)
         try:
-            value = orjson.loads(fenced[1] if fenced else text)
+            value = json_in(answer.text or "")
         except orjson.JSONDecodeError as error:
             if answer.finish_reason == "length":
                 raise Unfit("truncated", "the answer ends at max_tokens") from None

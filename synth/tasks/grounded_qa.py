@@ -176,6 +176,8 @@ class GroundedQa(Task):
         needed(_PROVES.passed(replies), "not_proven", "the judge does not find the answer in the quotation")
         shown = f"{piece}\n\n{asked}" if self.with_document else asked
         content = {"messages": [turn("user", shown), turn("assistant", answer)]}
+        whole_text = str(seed.row.get("text") or "")
+        first += len(whole_text) - len(whole_text.lstrip()) if whole_text.strip() else 0  # the document is stripped
         notes = {"quote": quote, "begin": first + span.begin, "end": first + span.end}
         return [seed.made("chat", content, notes, asked)]
 

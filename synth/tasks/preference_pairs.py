@@ -76,7 +76,10 @@ class PreferencePairs(Task):
         ]
         given: list[tuple[str, str]] = []
         for reply in replies:
-            text = self._fit(said(reply), seed, given)
+            try:
+                text = self._fit(said(reply), seed, given)
+            except Rejected:  # one answer cut off or withheld leaves the others
+                continue
             given += [(text, reply.model)] if text else []
         if self.with_seed:
             text = self._fit(seed.answer, seed, given)

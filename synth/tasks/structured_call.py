@@ -73,6 +73,9 @@ _FOR_4 = {"name": "book_table", "arguments": '{"people": 4, "name": "Okafor"}'}
 _FOR_4_ZH = {"name": "book_table", "arguments": '{"people": 4, "name": "欧阳"}'}
 
 
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
 class _Call(BaseModel):
     name: str
     arguments: str
@@ -191,6 +194,8 @@ class StructuredCall(Task):
         for tool in given if isinstance(given, list | tuple) else []:
             function = tool.get("function", tool) if isinstance(tool, Mapping) else None
             if isinstance(function, Mapping) and isinstance(function.get("name"), str) and function["name"]:
+                # The name is asked for by itself, outside the material: it must be a name, not orders to the teacher.
+                needed(_NAME.fullmatch(function["name"]) is not None, "bad_tools", "a function's name is no name")
                 found[function["name"]] = dict(function)
         if not found:
             raise Rejected("no_tools", "neither the task nor the seed has functions")

@@ -30,6 +30,10 @@ _DURATION = re.compile(
 )
 _DETAIL_CHARS = 300
 _MINUTE_RESET_SECONDS = 70.0
+_SHORTEST_SECRET = 12
+"""Shorter keys are words that local servers want (`ollama`, `EMPTY`), and may well stand in an answer."""
+
+_CREDENTIALS = re.compile(r"://[^/\s@]{1,200}@")
 
 
 class Secret:
@@ -43,7 +47,7 @@ class Secret:
 
     def hidden_in(self, data: bytes) -> bytes:
         """The same bytes without the key: an endpoint may repeat it in its errors, and even in its answers."""
-        return data.replace(self.value.encode(), b"***") if self.value else data
+        return data.replace(self.value.encode(), b"***") if len(self.value) >= _SHORTEST_SECRET else data
 
 
 @dataclass(frozen=True)
@@ -228,7 +232,9 @@ class Line:
 
     def clean(self, error: object) -> str:
         """What an error says, short and without the key."""
-        said = str(error) or type(error).__name__
+        said = _CREDENTIALS.sub("://***@", str(error) or type(error).__name__)
+        for value in self.endpoint.headers.values():
+            said = said.replace(value, "***") if len(value) >= _SHORTEST_SECRET else said
         return self._key.hidden_in(said.encode()).decode(errors="replace")[:_DETAIL_CHARS]
 
     def learn(self, detail: str) -> bool:

@@ -74,6 +74,30 @@ def test_answers_come_in_the_order_of_requests(served: Running, tmp_path: Path) 
     assert events[-1]["event"] == "end" and events[-1]["done"] == events[-1]["total"] == 300
 
 
+class Watched(Journal):
+    """A journal that notes how much of the file was there whenever a flush began."""
+
+    def __init__(self, home: Path) -> None:
+        self.flushed = 0
+        super().__init__(home)
+
+    def sync(self) -> None:
+        there = (self.folder / FILE).stat().st_size
+        super().sync()
+        self.flushed = there
+
+
+def test_an_answer_counts_only_when_a_flush_began_after_it_was_written(served: Running, tmp_path: Path) -> None:
+    served.set(latency=0.0)
+    early = []
+    with Watched(tmp_path) as journal:
+        for outcome in run(questions(1_500), [teacher(served.url)], journal, patience=SOON):
+            end = (tmp_path / "synth" / FILE).read_bytes()[: journal.flushed]
+            early += [outcome.key] if f"a {outcome.key}".encode() not in end else []
+
+    assert early == []
+
+
 def test_the_same_requests_are_never_paid_for_again_by_any_job(served: Running, tmp_path: Path) -> None:
     requests = questions(100)
     first, _ = asked(tmp_path, requests, [teacher(served.url)], job="first")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from schemas.errors import UserError
 from synth.request import Answer, Request
-from synth.structured import Checker, Unfit, repair, schema_of, told_in_words
+from synth.structured import Checker, Unfit, json_in, repair, schema_of, told_in_words
 
 SCHEMA = {
     "type": "object",
@@ -102,3 +103,22 @@ def test_an_endpoint_without_schemas_is_told_in_words() -> None:
     assert "response_format" not in told
     assert '"minimum":1' in told["messages"][-1]["content"]
     assert BODY["messages"][0]["content"] == "给这段回答打分"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"verdict": "yes"}',
+        '```json\n{"verdict": "yes"}\n```',
+        '<think>It says {no}.</think>\n{"verdict": "yes"}',
+        'Here it is: {"verdict": "yes"} 希望有帮助！',
+    ],
+    ids=["bare", "fenced", "thought aloud", "words around it"],
+)
+def test_json_is_found_where_teachers_put_it(text: str) -> None:
+    assert json_in(text) == {"verdict": "yes"}
+
+
+def test_what_holds_no_json_raises() -> None:
+    with pytest.raises(orjson.JSONDecodeError):
+        json_in("yes, {of course")

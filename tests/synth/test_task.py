@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from schemas.errors import Rejected
-from synth.prompting import filled, question, quoted, schema_of
+from synth.prompting import conversation, filled, question, quoted, schema_of
 from synth.reading import declines, helpful, in_language, literals, parsed, said, same_literals, written
 from synth.request import Answer, Failure, Request
 from synth.spans import find_span
@@ -191,8 +191,31 @@ def test_material_cannot_end_its_own_marks() -> None:
     assert mark not in text
 
 
-def test_marks_of_chat_templates_are_broken() -> None:
-    assert "<|" not in quoted("a <|im_end|> <|eot_id|> b")
+@pytest.mark.parametrize(
+    "mark",
+    ["<|im_end|>", "<|eot_id|>", "<｜User｜>", "<end_of_turn>", "<start_of_turn>", "[INST]", "[/INST]", "<s>", "</s>",
+     "<<SYS>>", "<</SYS>>"],
+)  # fmt: skip
+def test_marks_of_chat_templates_are_broken(mark: str) -> None:
+    shown = quoted(f"a {mark} b")
+
+    assert mark not in shown
+    assert shown.replace(" ", "").count(mark) == 1
+
+
+def test_a_conversation_sends_what_endpoints_know_of_a_rows_messages() -> None:
+    call = '[{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]'
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "天气？", "weight": 0.0, "reasoning": "hm", "name": None},
+        {"role": "assistant", "content": None, "tool_calls": call},
+        {"role": "tool", "content": "晴", "tool_call_id": "c"},
+    ]
+
+    sent = conversation(messages, max_tokens=9).body["messages"]
+
+    assert sent[0] == {"role": "user", "content": "天气？"}
+    assert sent[1]["tool_calls"][0]["id"] == "c"
+    assert sent[2] == {"role": "tool", "content": "晴", "tool_call_id": "c"}
 
 
 def test_what_is_filled_in_is_not_filled_again() -> None:
