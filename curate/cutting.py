@@ -108,13 +108,12 @@ def _cut(kind: str, name: str, row: dict[str, Any], spans: Sequence[tuple[int, i
 
 def cut_out(frame: pl.DataFrame, kind: str, cuts: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     """`frame` (with `ordinal`, ascending) with parts of its rows' texts cut out, and how many rows changed."""
-    places = {ordinal: place for place, ordinal in enumerate(frame["ordinal"].to_list())}
     here = cuts.filter(pl.col("ordinal").is_in(frame["ordinal"].implode())).sort("ordinal", "field", "begin")
     if here.is_empty():
         return frame, 0
     names = list(content_columns(kind))
     touched = here["ordinal"].unique(maintain_order=True)
-    some = frame[[places[ordinal] for ordinal in touched.to_list()]]
+    some = frame.filter(pl.col("ordinal").is_in(touched.implode()))
     rows = dict(zip(touched.to_list(), some.select(names).to_dicts(), strict=True))
     changed: dict[int, None] = {}
     for ordinal, name, spans in _by_field(here):

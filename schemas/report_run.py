@@ -73,11 +73,12 @@ def render_run(report: Mapping[str, Any], *, when: str | None = None, lang: Lang
     kind = KIND_NAMES.get(str(report.get("kind", "")))
     facts: list[Text] = [kind or "", str(report.get("dataset") or ""), when or ""]
     stand = [verdict_bar(after), profile_tiles(after)] if after and not before else []
-    scrubbed = report.get("scrubbed") or {}
-    opening = Section(blocks=[*names_line(scrubbed), headline(_run_headline(report)), _balance(report), *stand])
+    scrubbed = [part for name, part in report.items() if name == "scrubbed" or name.startswith("scrubbed:")]
+    names = next((line for part in scrubbed if (line := names_line(part))), [])
+    opening = Section(blocks=[*names, headline(_run_headline(report)), _balance(report), *stand])
     sections = [
         opening,
-        scrub_section(scrubbed),
+        *map(scrub_section, scrubbed),
         findings_section(report.get("findings") or []),
         _funnel_section(report),
         _dropped_section(report),

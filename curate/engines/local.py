@@ -194,7 +194,8 @@ class LocalEngine:
             if isinstance(step.stage, Edit) and step.name in self.tally.noted:
                 findings, report = step.stage.told(self.tally.noted[step.name])
                 self.tally.findings += findings
-                self.tally.report |= report
+                for name, part in report.items():  # a stage that a recipe uses twice has two parts
+                    self.tally.report[f"{name}:{step.name}" if name in self.tally.report else name] = part
         return self._counts(first[0] if first is not None else None)
 
     def clear(self) -> None:

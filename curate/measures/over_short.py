@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from curate.languages import width
 from curate.measure import Field, Measure, ascii_edges, gives
 
 _MOST_CHARS = 120
@@ -78,8 +79,7 @@ class OverShort(Measure):
 
     def value(self, field: Field) -> pl.Expr:
         text, instruction = self.text(field), self.text("instruction")
-        chars, size = text.str.len_chars(), text.str.len_bytes()
-        short = chars + (size - chars) * 0.75 <= _MOST_CHARS  # a Chinese character is three bytes
+        short = width(text) <= _MOST_CHARS
         # A null costs nothing: only short answers have their instruction looked at.
         asked = pl.when(short & text.str.contains(r"\S")).then(instruction)
         asked = pl.when(asked.str.len_chars() <= _MOST_ASKED).then(asked)

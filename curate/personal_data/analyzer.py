@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from curate.loading import loaded_once
 from schemas.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _needs(module: str, whose: str) -> None:
         )
 
 
-@cache
+@loaded_once
 def _engine(language: Language, with_model: bool) -> Any:
     """Presidio's engine over a spaCy pipeline that only splits texts into words; `with_model` finds names too."""
     from presidio_analyzer.nlp_engine import NerModelConfiguration, SpacyNlpEngine

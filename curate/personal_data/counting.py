@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from threading import Lock
 from typing import Any
 
 import polars as pl
@@ -30,18 +29,12 @@ class Counting:
         self.rows = 0
         """Rows with personal data of any type but secrets."""
         self._detector = Detector(names=names)
-        self._first, self._ready = Lock(), False
         self._types: Counter[str] = Counter()
         self._max_examples = max_examples
         self.examples: dict[str, list[dict[str, Any]]] = {}
 
     def found(self, texts: pl.Series) -> pl.DataFrame:
         """What is found in texts, which `take` counts; any thread may do it."""
-        with self._first:  # what is searched with is put together once, and not by every thread
-            if not self._ready:
-                found = self._detector.find(texts)
-                self._ready = True
-                return _real(texts, found)
         return _real(texts, self._detector.find(texts))
 
     def take(self, texts: pl.Series, found: pl.DataFrame, show: Callable[[int, str], dict[str, Any]]) -> None:

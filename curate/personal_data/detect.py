@@ -5,13 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import polars as pl
 import regex
 
+from curate.loading import loaded_once
 from curate.personal_data.analyzer import DEFAULT_THRESHOLD, ENTITIES, NAMES, Language, analyzer, chosen
 from curate.personal_data.candidates import Candidates, candidates, matches, windows
 
@@ -139,7 +139,7 @@ class _Searcher:
     """The spaCy pipeline that splits texts into words."""
 
 
-@cache
+@loaded_once
 def _searcher(language: Language, entities: tuple[str, ...] | None, names: bool) -> _Searcher:
     engine = analyzer(language, entities, names)
     recognizers = engine.registry.get_recognizers(language=language, all_fields=True)

@@ -130,7 +130,18 @@ class Replacing:
                     if len(known) < _EXAMPLES:
                         known.append((original, _excerpt(node, type_)))
             changed = again
+        shown = [said for some in examples.values() for _, said in some]
+        masked = dict(zip(shown, self._tagged(shown), strict=True))
+        for type_, some in examples.items():
+            examples[type_] = [(original, masked[said]) for original, said in some]
         return Replaced(_looked_up(texts, distinct, pl.Series(new, dtype=pl.String)), found, examples)
+
+    def _tagged(self, excerpts: Sequence[str]) -> list[str]:
+        """Excerpts with what only a later pass would find in them as tags, too."""
+        said = list(excerpts)
+        for _ in range(_PASSES if said else 0):
+            said = [node.written(lambda type_, _: f"<{type_}>") for node in self._searched(said, False)]
+        return said
 
     def text(self, text: str) -> str:
         """One text with what is found in it replaced."""
@@ -305,7 +316,7 @@ class _Node:
         if not self.parts:
             return self.piece(0, len(self.text), self.spans, instead)
         pieces, end = [], 0
-        keys = _Keys()
+        keys = Keys()
         for part in self.parts:
             new = part.node.written(instead) if any(leaf.spans for leaf in part.node.leaves()) else part.node.text
             pieces += [self.text[end : part.begin], part.written(self.text, new, keys)]
@@ -344,7 +355,7 @@ class _Part:
     kind: Literal["text", "string", "key", "number"]
     node: _Node
 
-    def written(self, whole: str, new: str, keys: _Keys) -> str:
+    def written(self, whole: str, new: str, keys: Keys) -> str:
         """What stands in its place for its new text."""
         old = whole[self.begin : self.end]
         if self.kind == "key":
@@ -358,15 +369,15 @@ class _Part:
         return json.dumps(new, ensure_ascii="\\u" in old and old.isascii())
 
 
-class _Keys:
-    """The keys of one piece of JSON as they were and as they are written: no two different ones become one."""
+class Keys:
+    """Names as they were and as they are written: no two different ones become one."""
 
     def __init__(self) -> None:
         self._written: dict[str, str] = {}
         self._taken: dict[str, int] = {}
 
     def new(self, old: str, wanted: str) -> str:
-        """What is written for a key, which would be `wanted`."""
+        """What is written for a name, which would be `wanted`."""
         if old not in self._written:
             name = wanted
             while name in self._taken:

@@ -337,12 +337,28 @@ def _phone(text: str) -> _Plan | None:
     )
 
 
+_MOBILE_GROUPS = {(11,), (3, 4, 4), (4, 4, 3), (3, 3, 5), (3, 8), (6, 5), (7, 4), (1,) * 11}
+
+
+def _is_grouped_as_mobile(plain: str) -> bool:
+    """Whether eleven digits, a country code before them left out, stand in groups as Chinese mobile numbers do:
+    27 82 123 4567 is somebody's in South Africa. In one run of digits the two cannot be told apart."""
+    groups = [len(run) for run in re.findall("[0-9]+", plain)]
+    digits, left = _digits(plain), sum(groups) - 11
+    if left > 0 and groups[0] == left and digits[:left] in ("86", "0086"):
+        groups = groups[1:]
+    elif left > 0 and digits[:left] in ("86", "0086"):
+        groups[0] -= left
+    return tuple(groups) in _MOBILE_GROUPS or digits.startswith(("8600", "008600"))
+
+
 def _is_phone(plain: str) -> bool:
     digits = _digits(plain)
     if plain.lstrip("(").startswith("+09") or digits.startswith("000"):
         return True
     if re.fullmatch(r"(?:(?:00)?86)?2[0-9]{10}|(?:00)?8600[0-9]{6,}", digits):
-        return not plain.lstrip("(").startswith("+") or digits.startswith("86")
+        here = not plain.lstrip("(").startswith("+") or digits.startswith("86")
+        return here and _is_grouped_as_mobile(plain)
     return re.fullmatch(r"1?(?:1[0-9][01][0-9]{7}|[2-9][0-9]{2}55501[0-9]{2})", digits) is not None
 
 

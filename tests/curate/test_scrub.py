@@ -22,7 +22,7 @@ import yaml
 
 from curate.lineage import difference, trace
 from curate.personal_data.detect import Detector
-from curate.personal_data.replace import Replacing
+from curate.personal_data.replace import Keys, Replacing
 from curate.personal_data.surrogates import Surrogates, is_surrogate
 from curate.recipe import load_recipe
 from curate.running import run_recipe
@@ -850,3 +850,47 @@ def test_a_wrong_setting_is_told(tmp_path: Path, settings: dict[str, Any], said:
         scrub(rows, tmp_path / "out", settings)
 
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("护照 https://bob:secret9@corp-mail.com/x—E12345678", "E12345678"),
+        ("192.168.13.40/00:1B:44:11:3A:B7", "192.168.13.40"),
+        ("出生 https://bob:secret9@corp-mail.com/x—1990-01-02", "1990-01-02"),
+    ],
+)
+def test_an_example_hides_what_only_a_later_look_finds(text: str, hidden: str) -> None:
+    replaced = Replacing(Detector(), "tag").texts(pl.Series([text]))
+
+    shown = " ".join(said for some in replaced.examples.values() for _, said in some)
+    assert shown
+    assert hidden in text and hidden not in shown
+    assert "secret9" not in shown
+
+
+def test_two_steps_that_scrub_are_both_on_the_page(tmp_path: Path) -> None:
+    said = "电话13912345678，邮箱a@qinghe-mail.cn"
+    rows = write_rows(tmp_path / "rows.jsonl", [{"instruction": "联系？", "output": said}])
+    (tmp_path / "r.yaml").write_text(
+        "stages:\n"
+        "  - {use: personal_data, name: tags, entities: [CN_MOBILE]}\n"
+        "  - {use: personal_data, name: masks, entities: [EMAIL_ADDRESS], with: mask}\n"
+    )
+    curate("import", rows, "--out", tmp_path / "in")
+
+    curate_json("run", tmp_path / "r.yaml", "--input", tmp_path / "in", "--out", tmp_path / "out")
+
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    parts = [part for name, part in report.items() if name.startswith("scrubbed")]
+    assert [part["types"] for part in parts] == [{"CN_MOBILE": 1}, {"EMAIL_ADDRESS": 1}]
+
+
+def test_names_that_become_one_are_told_apart() -> None:
+    keys = Keys()
+
+    written = [keys.new(f"1391234{number:04}", "<CN_MOBILE>") for number in range(2_000)]
+
+    assert len(set(written)) == 2_000
+    assert written[:3] == ["<CN_MOBILE>", "<CN_MOBILE>-2", "<CN_MOBILE>-3"]
+    assert keys.new("13912340001", "<CN_MOBILE>") == "<CN_MOBILE>-2"

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from curate.engines.shards import checked_choice, run_shards
 from curate.marks import Marked, Step, mark
-from curate.stage import Compare, Example, Fetch, Filter, Stage
+from curate.stage import Compare, Edit, Edited, Example, Fetch, Filter, Stage
 from curate.stages import repetition
 from curate.stages.decontaminate import Decontaminate
 from schemas.chat import FIELDS
@@ -612,3 +612,17 @@ def test_a_language_that_is_there_is_not_told_anew() -> None:
     frame = chats(("你好吗", "我很好"), lang="yue")
 
     assert same_whatever_the_cuts("chat", frame, made("detect_language")).kept["lang"].to_list() == ["yue"]
+
+
+class _Dropping(Edit):
+    """Drop the first row, and rewrite none."""
+
+    def rows(self, frame: pl.DataFrame, kind: str) -> Edited:
+        gone = {"place": [0], "reason": ["first"], "because": ["it is"]}
+        return Edited(frame, pl.DataFrame(gone, schema_overrides={"place": pl.UInt32}))
+
+
+def test_an_edit_that_rewrites_nothing_may_drop_rows() -> None:
+    marked = mark(chats(("a", "b"), ("c", "d")), "chat", [Step("stage", _Dropping())])
+
+    assert (marked.kept.height, dict(marked.reasons)) == (1, {("stage", "first"): 1})

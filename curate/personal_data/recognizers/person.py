@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-from functools import cache
 from typing import Any
 
 import regex
 from presidio_analyzer import LocalRecognizer, RecognizerResult
 from presidio_analyzer.nlp_engine import NlpArtifacts
+
+from curate.loading import loaded_once
 
 from .shape import HAN, finding
 
@@ -58,7 +59,7 @@ def _names(sentence: str) -> list[tuple[int, int]]:
     return found
 
 
-@cache
+@loaded_once
 def _tagger() -> Any:
     """The tagger; its models come in its package, as arrays and JSON. It greets on standard output."""
     with contextlib.redirect_stdout(io.StringIO()):

@@ -300,3 +300,19 @@ def test_a_short_key_is_refused_and_not_quoted(tmp_path: Path) -> None:
         read_key(tmp_path / "key")
 
     assert "hunter2" not in refused.value.message + refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("number", "nobodys"),
+    [
+        ("27 82 123 4567", False),
+        ("27-82-123-4567", False),
+        ("+27821234567", False),
+        ("213 1234 5678", True),
+        ("21312345678", True),
+        ("+86 213 1234 5678", True),
+        ("86-21312345678", True),
+    ],
+)
+def test_a_foreign_number_that_begins_with_2_is_somebodys(number: str, nobodys: bool) -> None:
+    assert is_surrogate("PHONE_NUMBER", number) == nobodys
