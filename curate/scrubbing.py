@@ -27,7 +27,7 @@ from curate.personal_data.surrogates import make_key, read_key
 from curate.personal_data.telling import noted
 from curate.read import Piece, Reading, file_encoding, find_rows, is_large, read_files
 from curate.recipe import one_stage
-from curate.running import HOME, DroppedExamples, link
+from curate.running import DroppedExamples, link
 from curate.stages.personal_data import PersonalData
 from curate.workers import Workers
 from schemas.card import CARD, CROISSANT
@@ -44,6 +44,7 @@ from schemas.dataset import (
     open_dataset,
     sha256_of,
 )
+from schemas.egress import HOME
 from schemas.errors import UserError
 from schemas.excerpt import excerpt
 from schemas.manifest import MANIFEST, StepCount, fingerprint, library_versions

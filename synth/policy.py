@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from schemas.egress import trusted_in, trusts
 from schemas.errors import RecipeError, nearest
 from schemas.recipe import Document, raise_all, read_document, settings_of
 
@@ -132,7 +131,7 @@ class Policy:
             if name not in _File.model_fields
         ]
         own, wrong = _own_terms(document)
-        trusted, untrusted = _trusted(document)
+        trusted, untrusted = trusted_in(document)
         raise_all([*errors, *wrong, *untrusted])
         return cls(own, trusted, str(path), sha256(path.read_bytes()).hexdigest())
 
@@ -146,17 +145,8 @@ class Policy:
         return Ruling(model, "review", None)
 
     def trusts(self, address: str) -> bool:
-        """Whether rows that hold personal data, or may, can be sent to an endpoint: it is this machine itself, or its
-        scheme, host and port are those of a trusted address and its path begins with that one's."""
-        asked = _place(address)
-        if asked is None:
-            return False
-        if _is_here(asked[1]):
-            return True
-        places = [place for place in map(_place, self.trusted) if place is not None]
-        return any(
-            asked[:3] == place[:3] and (asked[3] + "/").startswith(place[3].rstrip("/") + "/") for place in places
-        )
+        """Whether rows that hold personal data, or may, can be sent to an address (`schemas.egress.trusts`)."""
+        return trusts(self.trusted, address)
 
     def as_json(self) -> dict[str, object]:
         """Which file was read, for a manifest."""
@@ -180,18 +170,6 @@ def _own_terms(document: Document) -> tuple[tuple[Terms, ...], list[RecipeError]
     return tuple(own), errors
 
 
-def _trusted(document: Document) -> tuple[tuple[str, ...], list[RecipeError]]:
-    given = document.value.get("trusted") or []
-    if not isinstance(given, list):
-        return (), [document.error(("trusted",), "it is a list", "begin each address with '- '")]
-    errors = [
-        document.error(("trusted", number), f"{one!r} is no address", "write it as https://host/path")
-        for number, one in enumerate(given)
-        if not isinstance(one, str) or _place(one) is None
-    ]
-    return tuple(given) if not errors else (), errors
-
-
 _WANTED = [name for name, field in Terms.model_fields.items() if field.is_required()]
 
 
@@ -200,34 +178,6 @@ def _fits(model: str, patterns: Sequence[str]) -> bool:
     whole = model[:_MAX_NAME].lower().strip()
     bare = whole.rpartition("/")[2]
     return any(fnmatchcase(whole, pattern) or fnmatchcase(bare, pattern) for pattern in patterns)
-
-
-def _place(address: str) -> tuple[str, str, int, str] | None:
-    """Scheme, host, port and path of an address; None of one that is not whole, or has a name or `..` in it."""
-    try:
-        parts = urlsplit(address.strip())
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        return None
-    if ".." in parts.path or "%" in parts.path or "\\" in address:
-        return None
-    return (
-        parts.scheme,
-        parts.hostname.lower(),
-        port or (443 if parts.scheme == "https" else 80),
-        parts.path.rstrip("/"),
-    )
-
-
-def _is_here(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 _READ = datetime.date(2026, 11, 22)

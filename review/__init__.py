@@ -1,0 +1,1 @@
+"""People look, label and decide."""

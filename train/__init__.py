@@ -1,0 +1,1 @@
+"""Fine-tune, evaluate, select: the only package that imports torch."""
