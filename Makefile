@@ -24,7 +24,8 @@ $(VENV)/.base: pyproject.toml .ci/constraints.txt | $(BIN)/python
 
 $(VENV)/.test: $(VENV)/.base
 	@echo "installing what the tests need (once)"
-	@$(PIP) -e '.[nlp,test]'
+	@$(PIP) -e '.[nlp,review,train,test]'
+	@$(BIN)/synth install-teacher --yes
 	@command -v chromium >/dev/null || .ci/chromium
 	@touch $@
 
@@ -78,6 +79,8 @@ bench: $(VENV)/.test
 	$(BIN)/python -m tests.bench.readability
 	$(BIN)/python tests/bench/signals.py
 	$(BIN)/python -m tests.bench.profiling
+	$(BIN)/python -m tests.bench.synthesis
+	$(BIN)/python -m tests.bench.train_plan
 
 format: $(VENV)/.test
 	$(BIN)/ruff format .

@@ -15,6 +15,7 @@ import polars as pl
 import polars.selectors as cs
 
 from curate.loading import loaded_once
+from curate.measure import only
 
 Method = Literal["fasttext", "langdetect"]
 """What tells the languages apart that share a script."""
@@ -153,7 +154,14 @@ def languages(texts: pl.Series, method: Method = "fasttext") -> pl.Series:
     return guesses(texts, method=method)["lang"].alias(texts.name)
 
 
-def guesses(*texts: pl.Series, method: Method = "fasttext") -> pl.DataFrame:
+def prose(*texts: pl.Series) -> pl.DataFrame:
+    """Of each distinct text (String) in these, beside the `text`, what languages are told by, for `guesses` to be given
+    as `known`: most of what telling a language takes, whatever the number of times the text is asked for."""
+    distinct = pl.concat([one.cast(pl.String).alias("text") for one in texts]).unique().drop_nulls()
+    return _prose(distinct).with_columns(distinct)
+
+
+def guesses(*texts: pl.Series, method: Method = "fasttext", known: pl.DataFrame | None = None) -> pl.DataFrame:
     """`lang` and `sure` (0 to 1) of each text: an ISO 639 code, zh-en for both in one text, code for program text, und
     where there are no words; null for null. And `width`: the characters of prose that were looked at, at most 600 or
     so, a Chinese one as two and a half.
@@ -163,7 +171,8 @@ def guesses(*texts: pl.Series, method: Method = "fasttext") -> pl.DataFrame:
     """
     if texts[0].len() == 0:
         return pl.DataFrame(schema={"lang": pl.String, "sure": pl.Float64, "width": pl.Float64})
-    frame = _measured(_joined([_prose(one.cast(pl.String)) for one in texts])).with_columns(_by_script().alias("lang"))
+    parts = [_prose_of(one.cast(pl.String), known) for one in texts]
+    frame = _measured(_joined(parts)).with_columns(_by_script().alias("lang"))
     rest = frame.filter(pl.col("lang") == "?")["prose"].unique(maintain_order=True)
     asked_of = sampled(rest, _MODEL_CHARS).str.replace_all(r"\s+", " ")
     told = pl.DataFrame(
@@ -216,9 +225,13 @@ def turns(conversations: pl.Series) -> pl.DataFrame:
 def turn_languages(conversations: pl.Series, method: Method = "fasttext") -> pl.DataFrame:
     """`turns` with the `lang` of each and how `sure` it is; every distinct text is looked at once."""
     every = turns(conversations)
-    texts = every["text"].unique(maintain_order=True)
-    told = guesses(texts, method=method).with_columns(texts)
-    return every.join(told, on="text", how="left", maintain_order="left")
+    return every.join(guesses_once(every["text"], method), on="text", how="left", maintain_order="left")
+
+
+def guesses_once(texts: pl.Series, method: Method = "fasttext", known: pl.DataFrame | None = None) -> pl.DataFrame:
+    """`guesses` of each distinct one of the texts, beside the `text`."""
+    distinct = texts.alias("text").unique(maintain_order=True)
+    return guesses(distinct, method=method, known=known).with_columns(distinct)
 
 
 def sampled(texts: pl.Series, chars: int) -> pl.Series:
@@ -233,6 +246,13 @@ def sampled(texts: pl.Series, chars: int) -> pl.Series:
     pieces = (text.str.head(2 * quarter), text.str.slice(size // 2, quarter), text.str.tail(quarter - 2))
     cut = pl.when(size > chars).then(pl.concat_str(pieces, separator="\n")).otherwise(text)
     return _replaced(texts, places, long.to_frame("text").select(cut).to_series())
+
+
+def _prose_of(texts: pl.Series, known: pl.DataFrame | None) -> pl.DataFrame:
+    if known is None:
+        return _prose(texts)
+    found = texts.alias("text").to_frame().join(known, on="text", how="left", maintain_order="left")
+    return found.select("prose", pl.col("is_code").fill_null(False))
 
 
 def _prose(texts: pl.Series) -> pl.DataFrame:
@@ -302,14 +322,14 @@ def _lines(texts: pl.Series) -> pl.DataFrame:
 
     # A null costs nothing: each pattern is tried only on lines that none before it has told.
     def holds(pattern: str, where: pl.Expr) -> pl.Expr:
-        return pl.when(where).then(line).str.contains(pattern).fill_null(False)
+        return only(where, line).str.contains(pattern).fill_null(False)
 
     lines = lines.with_columns(line.str.contains(_COMMENT_LINE).alias("comment"))
     lines = lines.with_columns((pl.col("comment") & ~holds(_DIRECTIVE, pl.col("comment"))).alias("comment"))
     lines = lines.with_columns(holds(_PROSE_LINE, ~pl.col("comment")).alias("prose"))
     lines = lines.with_columns((pl.col("prose") & ~holds(_KEYWORD_LINE, pl.col("prose"))).alias("prose"))
     left = ~pl.col("comment") & ~pl.col("prose")
-    lines = lines.with_columns(_ascii(pl.when(left).then(line)).str.contains(_CODE_LINE).fill_null(False).alias("code"))
+    lines = lines.with_columns(_ascii(only(left, line)).str.contains(_CODE_LINE).fill_null(False).alias("code"))
     weak = holds(_WEAK_LINE, left & ~pl.col("code"))
     kind = (
         pl.when("comment")
@@ -345,7 +365,7 @@ def _measured(frame: pl.DataFrame) -> pl.DataFrame:
     told = pl.col("prose")
     frame = frame.with_columns((told.str.len_bytes() == told.str.len_chars()).alias("ascii"))
     # ASCII has words only: a null costs nothing.
-    beyond = pl.when(~pl.col("ascii")).then(told)
+    beyond = only(~pl.col("ascii"), told)
     frame = frame.with_columns(
         told.str.count_matches(pattern).alias(name)
         if name == "words"
@@ -354,13 +374,13 @@ def _measured(frame: pl.DataFrame) -> pl.DataFrame:
     )
     words = pl.col("han") / _HAN_PER_WORD
     frame = frame.with_columns((words / (words + pl.col("words"))).alias("share"))
-    either = pl.when(pl.col("share").is_between(_MIXED_SHARE, 1 - _MIXED_SHARE)).then(told)
-    chinese = pl.when(pl.col("han") > 0).then(told)
+    either = only(pl.col("share").is_between(_MIXED_SHARE, 1 - _MIXED_SHARE), told)
+    chinese = only(pl.col("han") > 0, told)
     return frame.with_columns(
         (either.str.contains(_HAN_RUN) & either.str.contains(_LATIN_RUN)).fill_null(False).alias("mixed"),
-        pl.when("ascii").then(told).str.count_matches(_ENGLISH).fill_null(0).alias("english"),
+        only(pl.col("ascii"), told).str.count_matches(_ENGLISH).fill_null(0).alias("english"),
         chinese.str.count_matches(_CANTONESE).fill_null(0).alias("cantonese"),
-        pl.when(pl.col("kana") > 0).then(told).str.count_matches(_CHINESE).fill_null(0).alias("chinese"),
+        only(pl.col("kana") > 0, told).str.count_matches(_CHINESE).fill_null(0).alias("chinese"),
     )
 
 

@@ -20,7 +20,18 @@ from schemas.excerpt import excerpt
 from schemas.lookup import find, names
 from schemas.manifest import library_versions
 
-__all__ = ["MEASURES", "Field", "Measure", "Measured", "ascii_edges", "describe_measures", "gives", "measured", "share"]
+__all__ = [
+    "MEASURES",
+    "Field",
+    "Measure",
+    "Measured",
+    "ascii_edges",
+    "describe_measures",
+    "gives",
+    "measured",
+    "only",
+    "share",
+]
 
 MEASURES = "curate.measures"
 """The package whose files are the measures that ship."""
@@ -45,6 +56,12 @@ def ascii_edges(pattern: str) -> str:
     return pattern.replace(r"\b", r"(?-u:\b)")
 
 
+def only(where: pl.Expr, text: pl.Expr) -> pl.Expr:
+    """The text where it is worth a closer look, else null, which costs nothing: what polars leaves behind a null of
+    `pl.when(…).then(…)` is the text itself, and patterns are tried on it (polars 2.1)."""
+    return pl.when(where).then(pl.when(where).then(text).otherwise(pl.lit("")))
+
+
 def share(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
     """How much of `whole` is `part` (Float64); null where there is no whole."""
     return pl.when(whole > 0).then(part / whole)
@@ -63,6 +80,8 @@ class Measure(ABC):
     """What is looked at unless a user names another field."""
     version: ClassVar[int] = 1
     """Raised whenever rows get other values than before."""
+    shares: ClassVar[str] = ""
+    """A name for work that measures have in common: those with the same one are worked out together."""
     libraries: ClassVar[tuple[str, ...]] = ()
     """Distributions whose version affects the values."""
     examples: ClassVar[Sequence[Given]] = ()

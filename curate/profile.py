@@ -63,12 +63,14 @@ import numpy.typing as npt
 import polars as pl
 
 from curate.complexity import Verbs
-from curate.languages import CONVERSATION, NOT_ONE_LANGUAGE, turn_languages
+from curate.languages import CONVERSATION, NOT_ONE_LANGUAGE, guesses_once, prose, turns
 from curate.marks import summarise, with_fields
 from curate.personal_data.counting import SECRET, Counting
 from curate.showing import NOTHING, example_rows, where
 from curate.signals import Signals, Values
-from curate.stage import FIELD_PREFIX, Choice, Compare, Edit, Filter, Stage
+from curate.stage import FIELD_PREFIX, Choice, Compare, Filter, Stage
+from curate.stages.detect_language import DetectLanguage
+from curate.stages.language_mismatch import LanguageMismatch
 from curate.tokens import TokenCounter, Window, beyond, load_tokenizer, window_of
 from schemas.chat import ANSWER_MARK, TURNS, Field, field
 from schemas.excerpt import excerpt
@@ -80,6 +82,7 @@ Profile = dict[str, Any]
 CHECKS = ("empty", "refusal", "boilerplate", "truncated", "placeholder", "repetition", "language_mismatch")
 """Stages whose reasons are counted, with their default settings: the profile and a run cannot disagree."""
 
+MISMATCH = "language_mismatch"
 DUPLICATES = "exact_duplicates"
 NEAR = "near_duplicates"
 
@@ -209,8 +212,10 @@ class Profiler:
         self._max_examples = max_examples
         detect, duplicates = _shipped("detect_language"), _shipped(DUPLICATES)
         self._checks = {name: stage for name in CHECKS if isinstance(stage := _shipped(name), Filter)}
-        assert isinstance(detect, Edit) and isinstance(duplicates, Compare) and len(self._checks) == len(CHECKS)
-        self._detect, self._duplicates = detect, duplicates
+        mismatch = self._checks[MISMATCH]
+        assert isinstance(detect, DetectLanguage) and isinstance(mismatch, LanguageMismatch)
+        assert isinstance(duplicates, Compare) and len(self._checks) == len(CHECKS)
+        self._detect, self._mismatch, self._duplicates = detect, mismatch, duplicates
         self._rows = 0
         self._text_bytes = 0
         self._narrow: list[pl.DataFrame] = []
@@ -269,9 +274,11 @@ class Profiler:
         because = {name: stage.because() for name, stage in self._checks.items()}
         texts = {name: pl.col(f"field:{name}") for name in ("instruction", "answer", "conversation", *fields)}
         needed = [one for group in (*reasons.values(), *because.values()) for one in group.values()]
-        lang = self._detect.columns()
-        full = with_fields(frame, kind, [*needed, *texts.values(), *lang.values()])
-        full = full.with_columns(value.alias(name) for name, value in lang.items())
+        full = with_fields(frame, kind, [*needed, *texts.values(), *self._detect.columns().values()])
+        languages = _Languages(full, self._detect, self._mismatch)
+        full = full.with_columns(lang=languages.lang, mismatch=languages.mismatch)
+        reasons[MISMATCH] = {MISMATCH: pl.col("mismatch").is_not_null()}
+        because[MISMATCH] = {MISMATCH: pl.col("mismatch")}
         # Lazily, because only then does polars work out just once what several reasons have in common.
         narrow = full.lazy().select(
             *(pl.any_horizontal(*found.values()).fill_null(False).alias(name) for name, found in reasons.items()),
@@ -291,7 +298,8 @@ class Profiler:
             summarise(full, kind, self._duplicates, 0),
             self._near.summary(turns),
             turns,
-            *_languages_of_turns(frame),
+            languages.by_role,
+            languages.several,
             self._personal.found(full["field:conversation"]),
             self._signals.measured(frame, kind),
         )
@@ -767,15 +775,31 @@ def _present_hash(text: pl.Expr) -> pl.Expr:
     return pl.when(plain != "").then(plain.hash())
 
 
-def _languages_of_turns(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """`role`, `lang` and how many messages, `len`; and how many rows are in several languages."""
-    every = turn_languages(frame.select(conversation=CONVERSATION).to_series())
-    lang = pl.col("lang").replace("zh-en", "zh en").str.split(" ")
-    told = ~pl.col("lang").is_in([one for one in NOT_ONE_LANGUAGE if one != "zh-en"])
-    sure = every.filter(told & (pl.col("sure") >= SURE) & (pl.col("width") >= SURE_WIDTH))
-    languages = sure.select("row", lang.alias("lang")).explode("lang").group_by("row").agg(pl.col("lang").n_unique())
-    several = int((languages["lang"] > 1).sum())
-    return every.group_by(pl.col("role").fill_null(NONE), "lang").len(), several
+class _Languages:
+    """What is told of the languages of some rows; each distinct text is looked at once for all of it."""
+
+    def __init__(self, full: pl.DataFrame, detect: DetectLanguage, mismatch: LanguageMismatch) -> None:
+        every = turns(full.select(conversation=CONVERSATION).to_series())
+        fields = full.select(pl.col("^field:(instruction|answer)$").cast(pl.String))
+        undecided = fields.filter(full["lang"].is_null()).get_columns()
+        rest = full.filter(pl.all_horizontal(pl.col("^field:(instruction|answer)$").is_null()))["field:conversation"]
+        known = prose(every["text"], *undecided, rest)
+        told = guesses_once(every["text"], known=known)
+        self.lang = full.select(lang=detect.columns(known)["lang"]).to_series()
+        """The language of each row."""
+        self.mismatch = mismatch.wrong(every, full.height, told)
+        """What is wrong with the language of its answers, or null."""
+        turned = every.join(told, on="text", how="left", maintain_order="left")
+        self.by_role = turned.group_by(pl.col("role").fill_null(NONE), "lang").len()
+        """`role`, `lang` and how many messages, `len`."""
+        lang = pl.col("lang").replace("zh-en", "zh en").str.split(" ")
+        one_language = ~pl.col("lang").is_in([one for one in NOT_ONE_LANGUAGE if one != "zh-en"])
+        sure = turned.filter(one_language & (pl.col("sure") >= SURE) & (pl.col("width") >= SURE_WIDTH))
+        languages = (
+            sure.select("row", lang.alias("lang")).explode("lang").group_by("row").agg(pl.col("lang").n_unique())
+        )
+        self.several = int((languages["lang"] > 1).sum())
+        """How many rows are in several languages."""
 
 
 def _turn_texts(frame: pl.DataFrame, kind: str) -> pl.Series:

@@ -81,12 +81,38 @@ def english(text: pl.Expr, formula: Formula, *, syllables: bool = True) -> pl.Ex
             hint="pip install 'assay[nlp]'",
         )
 
-    def scores(texts: pl.Series) -> pl.Series:
-        # Where it can be, it is the same counter for all formulas, so that each text is read once.
-        counted = map(_counter(pronounced).counts, texts)
-        return pl.Series([None if one is None else formula(one) for one in counted], dtype=pl.Float64)
+    def scores(counted: pl.Series) -> pl.Series:
+        columns = [column.to_list() for column in counted.struct.unnest()]
+        rows = map(Counts._make, zip(*columns, strict=True))
+        return pl.Series([formula(one) if one.sentences else None for one in rows], dtype=pl.Float64)
 
-    return text.map_batches(scores, return_dtype=pl.Float64, is_elementwise=True)
+    # Where it can be, it is the same counter for all formulas, and the same function: polars reads each text once.
+    counted = text.map_batches(
+        _counts if pronounced else _counts_but_syllables, return_dtype=COUNTS, is_elementwise=True
+    )
+    return counted.map_batches(scores, return_dtype=pl.Float64, is_elementwise=True)
+
+
+COUNTS = pl.Struct(dict.fromkeys(Counts._fields, pl.Int64))
+"""The counts of a text; of what is no English prose, none of anything, not even a sentence."""
+
+
+def _counts(texts: pl.Series) -> pl.Series:
+    return _counted_by(_counter(True), texts)
+
+
+def _counts_but_syllables(texts: pl.Series) -> pl.Series:
+    return _counted_by(_counter(False), texts)
+
+
+def _counted_by(counter: _Counter, texts: pl.Series) -> pl.Series:
+    counted = [one or _NO_PROSE for one in map(counter.counts, texts)]
+    columns = zip(*counted, strict=True) if counted else [()] * len(Counts._fields)
+    made = [pl.Series(name, list(some), dtype=pl.Int64) for name, some in zip(Counts._fields, columns, strict=True)]
+    return pl.DataFrame(made).to_struct(texts.name)
+
+
+_NO_PROSE = Counts(*[0] * len(Counts._fields))
 
 
 WORD = r"[\p{Han}\p{Hiragana}\p{Katakana}]|[[\p{L}\p{M}\p{N}]--[\p{Han}\p{Hiragana}\p{Katakana}]]+"
@@ -98,11 +124,17 @@ _SENTENCE_END = r"[。！？!?…]+|\.+[\"'”’)\]]*(?:\s|$)"
 _SENTENCE = r"[^\n]*[\p{L}\p{N}][^\n]*"
 
 
-def in_sentences(text: pl.Expr, pattern: str) -> pl.Expr:
-    """How often a pattern is found in a sentence on average (Float64); null where there is no sentence."""
+def in_sentences(text: pl.Expr, count: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+    """What is counted in a sentence on average (Float64), code blocks and marks of lists left out; null where there is
+    no sentence."""
     prose = text.str.replace_all(_CODE, "\n").str.replace_all(_LIST_MARK, "\n")
     sentences = prose.str.replace_all(_SENTENCE_END, "\n").str.count_matches(_SENTENCE)
-    return pl.when(sentences > 0).then(prose.str.count_matches(pattern) / sentences)
+    return pl.when(sentences > 0).then(count(prose) / sentences)
+
+
+def letters(text: pl.Expr) -> pl.Expr:
+    """Letters and digits of a text. Few characters are neither, and what is rarer is counted faster."""
+    return text.str.len_chars() - text.str.count_matches(r"[^\p{L}\p{M}\p{N}]")
 
 
 @loaded_once

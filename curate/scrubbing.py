@@ -22,7 +22,7 @@ from curate.files import InputFile as RowFile
 from curate.importing import Made
 from curate.marks import Step, mark, rehashed
 from curate.new_ids import NewIds
-from curate.personal_data.replace import Keys, Replacing
+from curate.personal_data.replace import Keys, Replaced, Replacing
 from curate.personal_data.surrogates import make_key, read_key
 from curate.personal_data.telling import noted
 from curate.read import Piece, Reading, file_encoding, find_rows, is_large, read_files
@@ -587,10 +587,11 @@ def verify_scrubbed(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
                 for one in ("file", "detail", "held")
             )
             _look(stage.replacing, said, left, f"{prefix}{REJECTED}", paths=True)
-        for file in sorted(one for one in path.rglob("*") if one.is_file()):
-            name = file.relative_to(path).as_posix()
-            shown_name = str(stage.replacing.texts(pl.Series([name]), paths=True).texts[0])
-            _look(stage.replacing, [("its name", name)], left, shown_name, paths=True)
+        files = sorted(one for one in path.rglob("*") if one.is_file())
+        names = [file.relative_to(path).as_posix() for file in files]
+        named = stage.replacing.texts(pl.Series(names, dtype=pl.String), paths=True)
+        for file, name, shown_name in zip(files, names, named.texts.to_list(), strict=True):
+            _add_found(named, [("its name", name)], left, shown_name)
             if file not in known:
                 _look(stage.replacing, _texts_of(file), left, shown_name)
     return {
@@ -615,10 +616,15 @@ def _look(
     rest = iter(texts)
     while some := list(islice(rest, _AT_ONCE)):
         replaced = replacing.texts(pl.Series([text for _, text in some], dtype=pl.String), paths=paths)
-        shown = {(type_, text): said for type_, known in replaced.examples.items() for text, said in known}
-        for where, text in some:
-            for type_, number in sorted(replaced.found.get(text, {}).items()):
-                left.add(file, where, "", type_, number, shown.get((type_, text)))
+        _add_found(replaced, some, left, file)
+
+
+def _add_found(replaced: Replaced, some: Iterable[tuple[str, str]], left: _Left, file: str) -> None:
+    """Add what was replaced in some of the texts, each with where it stands."""
+    shown = {(type_, text): said for type_, known in replaced.examples.items() for text, said in known}
+    for where, text in some:
+        for type_, number in sorted(replaced.found.get(text, {}).items()):
+            left.add(file, where, "", type_, number, shown.get((type_, text)))
 
 
 _VOCABULARY = re.compile(r'"https?://(?:schema\.org/|mlcommons\.org/croissant/(?:RAI/|1\.0)?|purl\.org/dc/terms/)"')

@@ -65,6 +65,9 @@ class Signals:
                 self._values[name] = self._measures[name].value
             except UserError as error:
                 self._not_measured[name] = f"{error.message}: {error.hint}" if error.hint else error.message
+        self._together: dict[str, dict[str, pl.Expr]] = {}
+        for name, value in self._values.items():
+            self._together.setdefault(self._measures[name].measure.shares or name, {})[name] = value
         self._numbers: dict[str, list[pl.Series]] = {name: [] for name in self._of_type("numbers")}
         self._yes: dict[str, list[int]] = {name: [0, 0] for name in self._of_type("true/false")}
         self._examples: dict[str, list[dict[str, Any]]] = {name: [] for name in self._yes}
@@ -79,8 +82,10 @@ class Signals:
             return Values(frame, kind, frame.clear())
         shown = [pl.col(f"{FIELD_PREFIX}{name}") for name in ("instruction", "answer", "conversation")]
         full = with_fields(frame.rechunk(), kind, [*self._values.values(), *shown])
-        # In one go and lazily, because only then does polars work out just once what measures have in common.
-        return Values(full, kind, full.lazy().select(**self._values).collect())
+        # Lazily, because only then does polars work out just once what several have in common; and not all in one go,
+        # where keeping whatever two have in common costs more than it saves.
+        groups = [full.lazy().select(**some).collect() for some in self._together.values()]
+        return Values(full, kind, pl.concat(groups, how="horizontal").select(list(self._values)))
 
     def take(self, some: Values) -> None:
         """Count the values of the rows that come next."""

@@ -127,7 +127,10 @@ class Label(Row):
     row_hash: Annotated[str, Field(description="content_hash of that row when the answer was given")]
     question: Annotated[str, Field(description="what was asked")]
     value: Annotated[str, Field(description="the answer, as JSON")]
-    rater: Annotated[str | None, Field(description="who answered")] = None
+    rater: Annotated[str | None, Field(description="who answered, by a name that says nothing")] = None
+    seconds: Annotated[float | None, Field(description="how long it took, where that is known")] = None
+    shown: Annotated[str | None, Field(description="places of the answers shown, in that order: a JSON list")] = None
+    round: Annotated[int | None, Field(description="which round of review it belongs to, from 1")] = None
 
 
 @dataclass(frozen=True, slots=True)

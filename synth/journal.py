@@ -178,6 +178,17 @@ class Journal:
         with self._locked():
             self._append([b"r %b %b" % (key.encode(), job.encode())])
 
+    def adopt(self, keys: Sequence[str]) -> None:
+        """Close the claims of ours, and of processes that died, on requests whose answers are kept for us: they are
+        claimed anew, and nothing of them was lost."""
+        with self._locked():
+            records = []
+            for key in keys:
+                held = self._claims.get(bytes.fromhex(key))
+                if held and (held[0] == self.owner or not self._lives(held[0])):
+                    records.append(b"r %b %b" % (key.encode(), held[1].encode()))
+            self._append(records)
+
     def sync(self) -> None:
         """Flush to disk: what was written before survives a power cut."""
         os.fdatasync(self._file)

@@ -309,3 +309,22 @@ class Limiter:
         elif now - self._probe_at > 0:
             self.pace.per_minute *= 1.01
             self._probe_at = now + self._probe_every
+
+
+class Fixed(Limiter):
+    """A limiter with nothing to find out: so many at once, however they come back; only a wait that is asked for is
+    kept."""
+
+    def __init__(self, now: float, at_once: int) -> None:
+        super().__init__(now)
+        self.limit = self._most = float(at_once)
+
+    def answered(self, now: float, latency: float, unused_tokens: float = 0) -> None:
+        self.in_flight -= 1
+
+    def refused(self, now: float, sent: float, retry_after: float) -> None:
+        self.in_flight -= 1
+        self.blocked_until = max(self.blocked_until, now + retry_after)
+
+    def told(self, now: float, kind: str, per_minute: float, remaining: float | None = None) -> None:
+        pass

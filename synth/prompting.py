@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from string import Template
 from typing import Any
 
@@ -75,7 +76,7 @@ def conversation(
         "max_tokens": max_tokens,
     }
     if answer is not None:
-        named = {"name": answer.__name__.strip("_").lower(), "strict": True, "schema": schema_of(answer)}
+        named = {"name": answer.__name__.strip("_").lower(), "strict": True, "schema": strict_schema(answer)}
         body["response_format"] = {"type": "json_schema", "json_schema": named}
     return Request(body, sample, teacher)
 
@@ -90,7 +91,8 @@ def _sent(message: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def schema_of(answer: type[BaseModel]) -> dict[str, Any]:
+@cache
+def strict_schema(answer: type[BaseModel]) -> dict[str, Any]:
     """The JSON Schema of an answer, with every key required and no other allowed, as endpoints want it."""
     found = _strict(answer.model_json_schema())
     assert isinstance(found, dict)

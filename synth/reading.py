@@ -17,6 +17,7 @@ Shape = TypeVar("Shape", bound=BaseModel)
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffd\ufffe\uffff]")
 _CJK = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 _LETTER = re.compile(r"[^\W\d_]")
+_IN_WORD = re.compile(r"[^\W_\u3400-\u4dbf\u4e00-\u9fff]")
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _LITERAL = re.compile(
     r"https?://[^\s，。；）)\]}>\"'“”]+"
@@ -117,6 +118,21 @@ def in_language(text: str, lang: Language) -> bool:
     return (chinese_share(prose) >= CHINESE) is (lang == "zh")
 
 
+def names(text: str, phrase: str) -> bool:
+    """Whether a text holds a phrase as words of its own, in any case: “ham” is not named in “shampoo”. Chinese stands
+    without gaps, so that it is named wherever it stands, and other words are bounded by it."""
+    wanted, low = phrase.strip().casefold(), text.casefold()
+    if not wanted:
+        return False
+    at = low.find(wanted)
+    while at >= 0:
+        end = at + len(wanted)
+        if not (_within_word(low[at - 1 : at], low[at]) or _within_word(low[end - 1], low[end : end + 1])):
+            return True
+        at = low.find(wanted, at + 1)
+    return False
+
+
 def literals(text: str) -> Counter[str]:
     """What must stay as it is when a text is worded otherwise: numbers, addresses, places to fill in, code."""
     code = [piece.strip("`").strip() for piece in _CODE.findall(text)]
@@ -126,3 +142,8 @@ def literals(text: str) -> Counter[str]:
 def same_literals(one: str, other: str) -> bool:
     """Whether two texts hold the same numbers, addresses, places to fill in and code, however often."""
     return set(literals(one)) == set(literals(other))
+
+
+def _within_word(one: str, next_one: str) -> bool:
+    """Whether a word goes on between two characters."""
+    return bool(_IN_WORD.fullmatch(one) and _IN_WORD.fullmatch(next_one))

@@ -25,22 +25,11 @@ from typing import Any
 from schemas.errors import UserError, UserErrors
 from synth.budget import PICO, Amount, Budget, prompt_bound
 from synth.journal import Journal
-from synth.limiter import Limiter
+from synth.limiter import Fixed, Limiter
 from synth.request import Answer, Failure, Request, canonical, key_of
 from synth.structured import Checker, Unfit, repair, schema_of
-from synth.teachers.openai_api import (
-    Endpoint,
-    Flow,
-    Line,
-    Lost,
-    NotSent,
-    Reply,
-    Teacher,
-    error_of,
-    rate_limits,
-    read_answer,
-    retry_after,
-)
+from synth.teachers.line import Flow, Kept, Line, Lost, NotSent, Reply, line_to
+from synth.teachers.openai_api import Endpoint, Teacher, error_of, rate_limits, retry_after
 
 Event = Mapping[str, Any]
 Outcome = Answer | Failure
@@ -52,10 +41,12 @@ _SYNC_SECONDS = 0.02
 _TICK_SECONDS = 0.25
 _EVENT_SECONDS = 0.5
 _FIRST_TIMEOUT_SECONDS = 600.0
+_SLOWEST_SECONDS_PER_TOKEN = 0.25
 _PROBE_SECONDS = 4.0
 _BAD_RUN = 10
 _PULLS_AT_ONCE = 256
 _CLAIMS_AT_ONCE = 32
+_LONG_WAIT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -63,15 +54,18 @@ class Patience:
     """How long faults are borne. Seconds, except `tries`.
 
     `tries` is how often one request may fail before it is given up; refusals (429) and an endpoint that is down do not
-    count. An endpoint that has answered before is waited for `endpoint`, one that never has `first`. `hung` is the
-    least that a connection on which nothing comes is given; six times what the slowest hundredth of answers take, when
-    that is more. An answer that has begun to come is only given up when nothing more of it comes for `stalled`. `grace`
-    is for answers on their way when the caller stops.
+    count. An endpoint that has answered before is waited for `endpoint`, one that never has `first`. Where all is
+    refused (429, 503) and nothing answered, `refused` is waited: an answer at any of the teacher's endpoints begins it
+    anew. `hung` is the least that a connection on which nothing comes is given; more when six times what the slowest
+    hundredth of answers take is more, or twice what `max_tokens` would take at the pace of the longest answers seen. An
+    answer that has begun to come is only given up when nothing more of it comes for `stalled`. `grace` is for answers
+    on their way when the caller stops.
     """
 
     tries: int = 8
     endpoint: float = 300.0
     first: float = 30.0
+    refused: float = 900.0
     hung: float = 10.0
     stalled: float = 120.0
     grace: float = 10.0
@@ -163,8 +157,11 @@ class _Lane:
     last_good: float
     flows: dict[asyncio.Task[None], Flow] = field(default_factory=dict)
     suspects: set[int] = field(default_factory=set)
-    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=400))
+    lately: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=400))
     hung_after: float = _FIRST_TIMEOUT_SECONDS
+    seconds_per_token: float = _SLOWEST_SECONDS_PER_TOKEN
+    refusing: bool = False
+    refused_until: float = 0.0
     answered: int = 0
     bad_run: int = 0
     down: bool = False
@@ -177,6 +174,10 @@ class _Lane:
     def endpoint(self) -> Endpoint:
         return self.line.endpoint
 
+    def borne(self, flow: Flow) -> float:
+        """Seconds without a byte after which a request is taken for hung."""
+        return max(self.hung_after, 2 * self.seconds_per_token * flow.max_tokens)
+
 
 @dataclass(eq=False)
 class _School:
@@ -186,6 +187,7 @@ class _School:
     lanes: list[_Lane]
     ready: deque[_Work] = field(default_factory=deque)
     later: list[tuple[float, int, _Work]] = field(default_factory=list)
+    refused_since: float = 0.0
 
 
 class _Engine:
@@ -217,6 +219,7 @@ class _Engine:
         self._slots: deque[_Slot] = deque()
         self._arrived: list[tuple[_Work, Answer, tuple[int, int], int]] = []
         self._unsynced: list[tuple[_Work, Answer]] = []
+        self._look_ahead = LOOK_AHEAD
         self._pulled = 0
         self._exhausted = False
         self._closed = False
@@ -285,13 +288,19 @@ class _Engine:
         for teacher in self._named.values():
             lanes = []
             for endpoint in teacher.endpoints:
-                limiter = Limiter(
-                    now,
-                    most=min(4096, most),
-                    requests_per_minute=endpoint.requests_per_minute,
-                    tokens_per_minute=endpoint.tokens_per_minute,
+                line = line_to(teacher, endpoint, self._journal.folder, self._tell)
+                self._look_ahead = max(self._look_ahead, line.together)
+                limiter = (
+                    Fixed(now, line.together)
+                    if line.together
+                    else Limiter(
+                        now,
+                        most=min(4096, most),
+                        requests_per_minute=endpoint.requests_per_minute,
+                        tokens_per_minute=endpoint.tokens_per_minute,
+                    )
                 )
-                lanes.append(_Lane(Line(teacher, endpoint), limiter, now))
+                lanes.append(_Lane(line, limiter, now))
             self._schools[teacher.name] = _School(teacher, lanes)
 
     async def _drive(self, syncer: asyncio.Future[None]) -> None:
@@ -319,8 +328,9 @@ class _Engine:
     async def _end(self) -> None:
         """Let what is on its way arrive, for a while."""
         tasks = [task for lane in self._lanes for task in lane.flows]
-        if tasks and not self._abandoned:
-            await asyncio.wait(tasks, timeout=self._patience.grace)
+        soon = [task for lane in self._lanes for task in lane.flows if not lane.line.together]
+        if soon and not self._abandoned:
+            await asyncio.wait(soon, timeout=self._patience.grace)
         self._abandoned = True
         for task in tasks:
             task.cancel()
@@ -379,7 +389,7 @@ class _Engine:
 
     def _left(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(error, now=True)
+            self._fail(error, now=not isinstance(error, UserError))
         self._wake.set()
 
     def _take(self, lane: _Lane, now: float) -> _Work | None:
@@ -422,6 +432,9 @@ class _Engine:
         # One write claims a few that are next as well. Not so on a budget, which must count what a kill leaves claimed.
         ahead = 1 if self._budget.limited else _CLAIMS_AT_ONCE
         works = [work, *itertools.islice((one for one in school.ready if not one.claimed), ahead - 1)]
+        kept = [one.key for one in works for lane in school.lanes if lane.line.keeps(one.key)]
+        if kept:
+            self._journal.adopt(kept)
         said = self._journal.claim([(one.key, one.most) for one in works], self._job, self._budget)
         for one, claimed in zip(works, said, strict=True):
             one.claimed = claimed == "mine"
@@ -446,7 +459,7 @@ class _Engine:
     def _pull_for(self, school: _School) -> bool:
         """Read requests until a few wait for this teacher; whether any does."""
         for _ in range(_PULLS_AT_ONCE):
-            if self._exhausted or self._pulled - self.taken >= LOOK_AHEAD or len(school.ready) >= _CLAIMS_AT_ONCE:
+            if self._exhausted or self._pulled - self.taken >= self._look_ahead or len(school.ready) >= _CLAIMS_AT_ONCE:
                 break
             try:
                 request = next(self._requests, None)
@@ -513,9 +526,13 @@ class _Engine:
         assert task is not None
         try:
             while work is not None:
-                flow = lane.flows[task] = Flow(monotonic())
+                flow = lane.flows[task] = Flow(monotonic(), 0.0, work.bound[1])
                 try:
                     await self._ask(lane, work, flow)
+                except Kept:  # its claim stays open: what it costs is in the budget until the answer comes
+                    lane.limiter.failed(monotonic())
+                    self._unclaim(work)
+                    return
                 except asyncio.CancelledError:
                     lane.limiter.failed(monotonic())
                     self._lost(lane, work, "nothing came")
@@ -528,17 +545,17 @@ class _Engine:
 
     async def _ask(self, lane: _Lane, work: _Work, flow: Flow) -> None:
         line = lane.line
-        spoken = line.structured, line.completion_cap
+        spoken = line.spoken
         self._counts["sent"] += 1
         try:
-            reply = await line.send(line.payload(work.body, work.request.sample), flow)
+            reply = await line.ask(work.key, work.body, work.request.sample, flow)
             now = monotonic()
             if reply.status == 200:
                 self._answered(lane, work, reply, now, now - flow.sent)
                 return
         except NotSent as error:
             lane.limiter.failed(monotonic())
-            lane.last_error = str(error)
+            lane.last_error = lane.line.clean(error)
             self._counts["unreachable"] += 1
             self._bad(lane, work, unreachable=True)
             self._again(lane, work, 0.25)
@@ -556,16 +573,15 @@ class _Engine:
             self._judge_error(lane, work, reply, lane.line.clean(f"{reply.status} {detail or code}".strip()), spoken)
 
     def _answered(self, lane: _Lane, work: _Work, reply: Reply, now: float, latency: float) -> None:
-        answer = read_answer(work.key, reply.body)
+        answer = lane.line.read(work.key, reply.body)
         unused = work.likely_tokens - answer.prompt_tokens - answer.completion_tokens
         lane.limiter.answered(now, latency, unused)
         for kind, (limit, remaining) in rate_limits(reply.headers).items():
             lane.limiter.told(now, kind, limit, remaining)
         lane.answered += 1
-        lane.latencies.append(latency)
+        lane.lately.append((latency, answer.completion_tokens or len(answer.text or "") // 8))
         if lane.answered % 50 == 20:
-            slowest = sorted(lane.latencies)[int(0.99 * len(lane.latencies))]
-            lane.hung_after = max(self._patience.hung, 6 * slowest)
+            self._learn_pace(lane)
         self._good(lane, now)
         metered = answer.prompt_tokens + answer.completion_tokens > 0
         tokens = (answer.prompt_tokens, answer.completion_tokens) if metered else work.bound
@@ -579,6 +595,14 @@ class _Engine:
         if not self._arrived:
             asyncio.get_running_loop().call_soon(self._write_down)
         self._arrived.append((work, answer, tokens, money))
+
+    def _learn_pace(self, lane: _Lane) -> None:
+        """Say how long an answer may take of which nothing comes. The time a token takes is taken from the longest
+        quarter of answers, where the way there and the wait for a place weigh least, and is still more than it is."""
+        slowest = sorted(latency for latency, _ in lane.lately)[int(0.99 * len(lane.lately))]
+        lane.hung_after = max(self._patience.hung, 6 * slowest)
+        longest = sorted(lane.lately, key=lambda one: one[1])[-max(1, len(lane.lately) // 4) :]
+        lane.seconds_per_token = max(latency / max(1, tokens) for latency, tokens in longest)
 
     def _write_down(self) -> None:
         """Write what came in this turn of the loop, in one go."""
@@ -599,10 +623,15 @@ class _Engine:
         self._counts["refused"] += 1
         lane.limiter.refused(now, flow.sent, wait)
         lane.last_error = lane.line.clean(f"{reply.status} {error_of(reply)[1]}")
-        lane.bad_run = 0
+        lane.bad_run, lane.refusing = 0, True
+        lane.refused_until = max(lane.refused_until, now + wait)
+        school = work.school
+        school.refused_since = school.refused_since or now
+        if wait > _LONG_WAIT_SECONDS and school.refused_since == now:
+            self._tell({"event": "endpoint_refuses", "endpoint": lane.endpoint.shown, "seconds": wait})
         self._after(work, now, wait * self._chance.uniform(1.0, 1.05) + 0.01)
 
-    def _judge_error(self, lane: _Lane, work: _Work, reply: Reply, said: str, spoken: tuple[str, str]) -> None:
+    def _judge_error(self, lane: _Lane, work: _Work, reply: Reply, said: str, spoken: object) -> None:
         """An error in so many words: the endpoint cannot be used, has a moment of weakness, or the request is wrong."""
         status, line = reply.status, lane.line
         lane.last_error = said
@@ -614,7 +643,7 @@ class _Engine:
             self._counts["errors"] += 1
             self._bad(lane, work)
             self._again(lane, work, min(30.0, 0.5 * 2**work.tries))
-        elif line.learn(said) or spoken != (line.structured, line.completion_cap):
+        elif line.learn(said) or spoken != line.spoken:
             self._again(lane, work, 0.0, counts=False)
         else:
             self._give_up(work, "bad_request", said)
@@ -644,11 +673,17 @@ class _Engine:
         work.claimed = False
         self._claims -= 1
 
+    def _close(self, work: _Work) -> None:
+        del self._works[work.key]
+        for lane in work.school.lanes:
+            if lane.line.together:
+                lane.line.forget(work.key)
+
     def _give_up(self, work: _Work, reason: str, detail: str) -> None:
         if work.claimed:
             self._journal.release(work.key, self._job)
             self._unclaim(work)
-        del self._works[work.key]
+        self._close(work)
         for slot in work.slots:
             slot.outcome = Failure(slot.key, reason, detail)
             self._failed[reason] += 1
@@ -656,7 +691,7 @@ class _Engine:
 
     def _conclude(self, work: _Work, answer: Answer) -> None:
         """An answer counts: each slot gets it if it fits, and asks once more if it does not."""
-        del self._works[work.key]
+        self._close(work)
         schema = schema_of(work.body)
         for slot in work.slots:
             if schema is None or answer.refused or (answer.tool_calls and answer.text is None):
@@ -686,7 +721,8 @@ class _Engine:
     # Endpoints' health.
 
     def _good(self, lane: _Lane, now: float) -> None:
-        lane.last_good, lane.bad_run = now, 0
+        lane.last_good, lane.bad_run, lane.refusing, lane.refused_until = now, 0, False, 0.0
+        self._schools[lane.line.teacher.name].refused_since = 0.0
         if lane.down:
             lane.down, lane.probe_wait = False, 0.5
             self._tell({"event": "endpoint_up", "endpoint": lane.endpoint.shown})
@@ -694,9 +730,11 @@ class _Engine:
     def _bad(self, lane: _Lane, work: _Work, *, unreachable: bool = False) -> None:
         """Something went wrong: many in a row, and nothing in between, is an endpoint that is down, and no slow one."""
         now = monotonic()
+        if lane.line.together:  # it looks after its endpoint itself
+            return
         lane.bad_run += unreachable or not work.failed  # what fails each time may be the request's own fault
         work.failed = True
-        silent = now - lane.last_good > max(2.0, 3 * (lane.latencies[-1] if lane.latencies else 0.0))
+        silent = now - lane.last_good > max(2.0, 3 * (lane.lately[-1][0] if lane.lately else 0.0))
         if lane.bad_run >= _BAD_RUN:
             lane.limiter.hold(now + min(0.5, 0.01 * lane.bad_run))  # and do not burn through the requests meanwhile
         if lane.down:
@@ -733,6 +771,10 @@ class _Engine:
     def _hopeless(self, lane: _Lane, now: float) -> UserError | None:
         if lane.unusable is not None:
             return lane.unusable
+        since = self._schools[lane.line.teacher.name].refused_since
+        waits = lane.refusing and since and not (lane.line.together and lane.limiter.in_flight)
+        if waits and max(now, lane.refused_until) - since > self._patience.refused:
+            return self._refuses(lane, now - since, lane.refused_until - now)
         patience = self._patience.endpoint if lane.answered else self._patience.first
         if not lane.down or now - lane.last_good < patience:
             return None
@@ -741,13 +783,23 @@ class _Engine:
             hint="see that it runs; the same command goes on where this one stopped, and pays for nothing again",
         )
 
+    def _refuses(self, lane: _Lane, so_long: float, longer: float) -> UserError:
+        asks = f", and asks us to wait {longer:,.0f} seconds more" if longer > _LONG_WAIT_SECONDS else ""
+        return UserError(
+            f"{lane.endpoint.shown} has refused every request for {so_long:.0f} seconds{asks}: {lane.last_error}",
+            hint="its limit may be one of the hour or the day; the same command goes on later where this one stopped, "
+            "and pays for nothing again",
+        )
+
     def _watch(self, now: float, *, trusted: bool) -> None:
         """Twice and more a second: hung connections, answers from other processes, hopeless endpoints, progress."""
         for lane in self._lanes:
+            if lane.line.together:
+                continue
             silent = {
                 id(flow): task
                 for task, flow in lane.flows.items()
-                if now - (flow.heard or flow.sent) > (self._patience.stalled if flow.heard else lane.hung_after)
+                if now - (flow.heard or flow.sent) > (self._patience.stalled if flow.heard else lane.borne(flow))
             }
             for name, task in silent.items():
                 if trusted and name in lane.suspects:

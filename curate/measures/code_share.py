@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from curate.measure import Field, Measure, gives, share
+from curate.measure import Field, Measure, gives, only, share
 
 _BLOCK = r"(?ms)^[ \t>]*```.*?(?:^[ \t>]*```[^\n]*|\z)"
 
@@ -27,5 +27,5 @@ class CodeShare(Measure):
         text = self.text(field)
         chars = text.str.len_chars()
         # A null costs nothing: only texts that have code are copied.
-        prose = pl.when(text.str.contains("```", literal=True)).then(text).str.replace_all(_BLOCK, "").str.len_chars()
+        prose = only(text.str.contains("```", literal=True), text).str.replace_all(_BLOCK, "").str.len_chars()
         return share(chars - prose.fill_null(chars), chars)

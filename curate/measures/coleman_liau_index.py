@@ -17,6 +17,7 @@ class ColemanLiauIndex(Measure):
 
     type = "numbers"
     unit = "US school grade"
+    shares = "counts of English"
     libraries = LIBRARIES
 
     examples = (

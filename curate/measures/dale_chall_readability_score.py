@@ -18,6 +18,7 @@ class DaleChallReadabilityScore(Measure):
 
     type = "numbers"
     unit = "points"
+    shares = "counts of English"
     libraries = LIBRARIES
 
     examples = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from curate.measure import Field, Measure, gives, share
+from curate.measure import Field, Measure, gives, only, share
 
 
 class DuplicateLineShare(Measure):
@@ -27,8 +27,7 @@ class DuplicateLineShare(Measure):
     def value(self, field: Field) -> pl.Expr:
         text = self.text(field)
         line = pl.element().str.strip_chars()
-        lines = (
-            pl.when(text.str.contains("\n", literal=True)).then(text).str.split("\n").list.eval(line.filter(line != ""))
-        )
+        several_lines = only(text.str.contains("\n", literal=True), text)
+        lines = several_lines.str.split("\n").list.eval(line.filter(line != ""))
         several = share(lines.list.len() - lines.list.n_unique(), lines.list.len())
         return pl.when(lines.is_not_null()).then(several).when(text.str.contains(r"\S")).then(0.0)

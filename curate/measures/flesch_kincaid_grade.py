@@ -17,6 +17,7 @@ class FleschKincaidGrade(Measure):
 
     type = "numbers"
     unit = "US school grade"
+    shares = "counts of English"
     libraries = LIBRARIES
 
     examples = (

@@ -17,6 +17,7 @@ class FleschReadingEase(Measure):
 
     type = "numbers"
     unit = "points"
+    shares = "counts of English"
     libraries = LIBRARIES
 
     examples = (

@@ -18,6 +18,7 @@ class GunningFog(Measure):
 
     type = "numbers"
     unit = "years of schooling"
+    shares = "counts of English"
     libraries = LIBRARIES
 
     examples = (

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from curate.measure import Field, Measure, ascii_edges, gives
+from curate.measure import Field, Measure, ascii_edges, gives, only
 
 _CODE = r"(?s)```.*?(?:```|\z)|~~~.*?(?:~~~|\z)|`[^`\n]*`|<[a-zA-Z/!][^<>]*>"
 # [text](), [text](#), [text](url), [text](http://): nothing behind the link.
@@ -78,12 +78,12 @@ class HallucinatedLink(Measure):
     def value(self, field: Field) -> pl.Expr:
         text = self.text(field)
         # A null costs nothing: few texts have links.
-        linked = pl.when(text.str.contains_any(["http", "www.", "]("], ascii_case_insensitive=True)).then(text)
-        instruction = pl.when(linked.is_not_null()).then(self.text("instruction")).fill_null("")
-        linked = pl.when(~instruction.str.contains(_NOT_PROSE)).then(linked)
+        linked = only(text.str.contains(r"(?i-u:http|www\.|\]\()"), text)
+        instruction = only(linked.is_not_null(), self.text("instruction")).fill_null("")
+        linked = only(~instruction.str.contains(_NOT_PROSE), linked)
         prose = linked.str.replace_all(_CODE, " ")
         empty = prose.str.contains(_EMPTY)
-        pair = pl.struct(prose=pl.when(prose.str.contains(r"(?i)https?://|www\.")).then(prose), instruction=instruction)
+        pair = pl.struct(prose=only(prose.str.contains(r"(?i)https?://|www\."), prose), instruction=instruction)
         found = pair.map_batches(_lead_nowhere, return_dtype=pl.Boolean, is_elementwise=True)
         return pl.when(text.is_not_null()).then((empty | found).fill_null(False))
 

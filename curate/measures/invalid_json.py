@@ -7,7 +7,7 @@ import re
 
 import polars as pl
 
-from curate.measure import Field, Measure, ascii_edges, gives
+from curate.measure import Field, Measure, ascii_edges, gives, only
 from curate.measures.open_code_fence import blocks
 
 _ASKED = ascii_edges(
@@ -60,11 +60,11 @@ class InvalidJson(Measure):
     def value(self, field: Field) -> pl.Expr:
         text, instruction = self.text(field), self.text("instruction")
         # A null costs nothing: few rows have to do with JSON.
-        about = pl.when(instruction.str.contains_any(["json"], ascii_case_insensitive=True)).then(instruction)
+        about = only(instruction.str.contains_any(["json"], ascii_case_insensitive=True), instruction)
         asked = (about.str.contains(_ASKED) & ~about.str.contains(_ABOUT)).fill_null(False)
-        fenced = pl.when(text.str.contains("```", literal=True)).then(text).str.contains(r"```[ \t]*(?i-u:json)")
+        fenced = only(text.str.contains("```", literal=True), text).str.contains(r"```[ \t]*(?i-u:json)")
         likely = fenced.fill_null(False) | (asked & text.str.head(100).str.contains(r"^\s*[{\[]"))
-        pair = pl.struct(answer=pl.when(likely).then(text), asked=asked)
+        pair = pl.struct(answer=only(likely, text), asked=asked)
         found = pair.map_batches(_broken, return_dtype=pl.Boolean, is_elementwise=True)
         return pl.when(text.is_not_null()).then(found.fill_null(False))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from curate.measure import Field, Measure, gives
+from curate.measure import Field, Measure, gives, only
 
 _FENCE = re.compile(r"^[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
 
@@ -38,7 +38,7 @@ class OpenCodeFence(Measure):
     def value(self, field: Field) -> pl.Expr:
         text = self.text(field)
         # Few texts have a fence, and the others cost nothing.
-        fenced = pl.when(text.str.contains("```", literal=True) | text.str.contains("~~~", literal=True)).then(text)
+        fenced = only(text.str.contains("```", literal=True) | text.str.contains("~~~", literal=True), text)
         found = fenced.map_batches(_open, return_dtype=pl.Boolean, is_elementwise=True)
         return pl.when(text.is_not_null()).then(found.fill_null(False))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from curate.measure import Field, Measure, ascii_edges, gives
+from curate.measure import Field, Measure, ascii_edges, gives, only
 
 _EN = ascii_edges(
     r"(?i)\b(?:(?:i|we)(?:'m| am|'re| are)?(?: \w+){0,2} (?:sorry|apologi[sz]e)\b|(?:my|our) (?:\w+ )?apologies\b"
@@ -57,10 +57,10 @@ class OverApologetic(Measure):
 
     def value(self, field: Field) -> pl.Expr:
         text = self.text(field)
-        # A null costs nothing.
-        likely = pl.when(text.str.contains_any(list(_LIKELY), ascii_case_insensitive=True))
-        some = likely.then(text).str.replace_all("’", "'", literal=True)
+        some = only(text.str.contains_any(list(_LIKELY), ascii_case_insensitive=True), text).str.replace_all(
+            "’", "'", literal=True
+        )
         many = some.str.count_matches(_EN) + some.str.count_matches(_ZH) >= _TIMES
         found = (many | some.str.contains(_DOUBLED)).fill_null(False)
-        asked = pl.when(found).then(self.text("instruction")).str.contains(_ASKED).fill_null(False)
+        asked = only(found, self.text("instruction")).str.contains(_ASKED).fill_null(False)
         return pl.when(text.is_not_null() & self.text("instruction").is_not_null()).then(found & ~asked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from curate.languages import width
-from curate.measure import Field, Measure, ascii_edges, gives
+from curate.measure import Field, Measure, ascii_edges, gives, only
 
 _MOST_CHARS = 120
 """An answer of this width is long enough to be judged by a person; a Chinese character counts as two and a half."""
@@ -81,8 +81,7 @@ class OverShort(Measure):
         text, instruction = self.text(field), self.text("instruction")
         short = width(text) <= _MOST_CHARS
         # A null costs nothing: only short answers have their instruction looked at.
-        asked = pl.when(short & text.str.contains(r"\S")).then(instruction)
-        asked = pl.when(asked.str.len_chars() <= _MOST_ASKED).then(asked)
+        asked = only(short & (instruction.str.len_chars() <= _MOST_ASKED) & text.str.contains(r"\S"), instruction)
         long = asked.str.contains(_LONG_EN) | asked.str.contains(_LONG_ZH)
         found = (long & ~asked.str.contains(_SHORT)).fill_null(False)
         return pl.when(text.is_not_null() & instruction.is_not_null()).then(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from curate.measure import Field, Measure, ascii_edges, gives
+from curate.measure import Field, Measure, ascii_edges, gives, only
 
 _EN = (
     r"\b(?:ignore|disregard|forget|override) (?:all |any |everything in )?(?:of )?your (?:instructions|rules|guidelines"
@@ -140,10 +140,10 @@ class PromptInjection(Measure):
     def value(self, field: Field) -> pl.Expr:
         text = self.text(field)
         # A null costs nothing: few texts have characters of no width, and few have a word of an attack.
-        bare = pl.when(text.str.contains(_NO_WIDTH)).then(text).str.replace_all(_NO_WIDTH, "")
+        bare = only(text.str.contains(_NO_WIDTH), text).str.replace_all(_NO_WIDTH, "")
         plain = pl.coalesce(bare, text)
-        likely = pl.when(plain.str.contains_any(list(_LIKELY), ascii_case_insensitive=True)).then(plain)
-        found = pl.when(likely.str.contains(_ATTACK) & ~likely.str.contains(_ABOUT)).then(likely)
+        likely = only(plain.str.contains_any(list(_LIKELY), ascii_case_insensitive=True), plain)
+        found = only(likely.str.contains(_ATTACK) & ~likely.str.contains(_ABOUT), likely)
         attack = found.str.replace_all(_FORBIDDEN, "").str.contains(_ATTACK).fill_null(False)
         return pl.when(text.is_not_null()).then(attack | text.str.contains(_HIDDEN))
 

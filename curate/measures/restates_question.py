@@ -6,7 +6,7 @@ import re
 
 import polars as pl
 
-from curate.measure import Field, Measure, ascii_edges, gives
+from curate.measure import Field, Measure, ascii_edges, gives, only
 
 _MOST_CHARS = 240
 """A longer question has something in it to answer from."""
@@ -90,10 +90,10 @@ class RestatesQuestion(Measure):
         chars = instruction.str.len_chars()
         short = (chars <= _MOST_CHARS) & (text.str.len_chars() <= 2 * chars + _ROOM)
         # A null costs nothing: few answers are no longer than what was asked.
-        asked = pl.when(short).then(instruction)
-        asked = pl.when(asked.str.contains(_OPEN_QUESTION)).then(asked)
+        asked = only(short, instruction)
+        asked = only(asked.str.contains(_OPEN_QUESTION), asked)
         likely = ~asked.str.contains(_COPIES) & ~asked.str.contains(_MATERIAL)
-        pair = pl.struct(answer=pl.when(likely).then(text), instruction=pl.when(likely).then(instruction))
+        pair = pl.struct(answer=only(likely, text), instruction=only(likely, instruction))
         found = pair.map_batches(_restated, return_dtype=pl.Boolean, is_elementwise=True)
         return pl.when(text.is_not_null() & instruction.is_not_null()).then(found)
 

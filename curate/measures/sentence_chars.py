@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from curate.measure import Field, Measure, gives
-from curate.readability import in_sentences
+from curate.readability import in_sentences, letters
 
 
 class SentenceChars(Measure):
@@ -19,6 +19,8 @@ class SentenceChars(Measure):
     type = "numbers"
     unit = "characters"
 
+    shares = "sentences"
+
     examples = (
         gives(12.5, instruction="How was it?", answer="It was good. We paid 3.50 and left!"),
         gives(4, instruction="怎么样？", answer="很好。我们还会再来！"),
@@ -27,4 +29,4 @@ class SentenceChars(Measure):
     )
 
     def value(self, field: Field) -> pl.Expr:
-        return in_sentences(self.text(field), r"[\p{L}\p{M}\p{N}]")
+        return in_sentences(self.text(field), letters)

@@ -19,6 +19,8 @@ class SentenceWords(Measure):
     type = "numbers"
     unit = "words"
 
+    shares = "sentences"
+
     examples = (
         gives(4.5, instruction="How was it?", answer="It was good. We paid 3.50 and left!"),
         gives(4, instruction="怎么样？", answer="很好。我们还会再来！"),
@@ -27,4 +29,4 @@ class SentenceWords(Measure):
     )
 
     def value(self, field: Field) -> pl.Expr:
-        return in_sentences(self.text(field), WORD)
+        return in_sentences(self.text(field), lambda prose: prose.str.count_matches(WORD))

@@ -17,6 +17,7 @@ class SmogIndex(Measure):
 
     type = "numbers"
     unit = "years of schooling"
+    shares = "counts of English"
     libraries = LIBRARIES
 
     examples = (

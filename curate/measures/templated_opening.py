@@ -36,8 +36,8 @@ _OPENING = ascii_edges(rf"(?i)^[\s\"“*]*(?:{_EN}|{_ZH})")
 class TemplatedOpening(Measure):
     """Whether it opens with a stock phrase: "Sure! Here is", "Great question!", 当然可以！, 作为一个AI.
 
-    A model learns the phrase with the answer. An "As an AI" is told by the stage `boilerplate`, which also drops
-    answers that are nothing but stock phrases.
+    A model learns the phrase with the answer. An "As an AI" is told by the stage `boilerplate`, which drops answers
+    that are nothing but such phrases.
     """
 
     type = "true/false"
@@ -67,7 +67,7 @@ class TemplatedOpening(Measure):
     def value(self, field: Field) -> pl.Expr:
         text = self.text(field)
         stock = text.str.head(120).str.replace_all("’", "'", literal=True).str.contains(_OPENING)
-        return stock | Boilerplate(field=field).reasons()["ai_preamble"].fill_null(False)
+        return stock | Boilerplate(field=field).ai_preamble().fill_null(False)
 
     def seen(self, field: Field) -> pl.Expr:
         opening = self.text(field).str.head(120).str.replace_all("’", "'", literal=True).str.extract(_OPENING, 0)

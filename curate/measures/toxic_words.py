@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from curate.measure import Field, Measure, ascii_edges, gives
+from curate.measure import Field, Measure, ascii_edges, gives, only
 
 
 class ToxicWords(Measure):
@@ -50,7 +50,7 @@ class ToxicWords(Measure):
         text, words = self.text(field), _words()
         # A null costs nothing: only texts in which a word stands at all are looked at again.
         every = [*words["english words"], *words["chinese words"]]
-        likely = pl.when(text.str.contains_any(every, ascii_case_insensitive=True)).then(text)
+        likely = only(text.str.contains_any(every, ascii_case_insensitive=True), text)
         english = likely.str.contains(_whole(words["english words"])).fill_null(False)
         left = likely.str.replace_all("|".join(words["chinese exceptions"]), "")
         chinese = left.str.contains_any(words["chinese words"], ascii_case_insensitive=True).fill_null(False)

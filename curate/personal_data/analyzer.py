@@ -17,6 +17,8 @@ Language = Literal["en", "zh"]
 
 ENTITIES: dict[str, str] = {
     "CN_ID_CARD": "numbers of Chinese identity cards, 18 digits by their check digit, or in context",
+    "TW_ID_CARD": "numbers of identity cards of Taiwan by their check digit",
+    "HK_ID_CARD": "numbers of identity cards of Hong Kong by their check digit, in brackets or in context",
     "CN_MOBILE": "Chinese mobile numbers, with +86, in groups, full-width",
     "CN_LANDLINE": "Chinese fixed-line numbers with area code, or in context",
     "CN_BANK_CARD": "numbers of Chinese bank cards by their check digit",
@@ -117,17 +119,21 @@ def _recognizers(language: Language) -> list[EntityRecognizer]:
     from curate.personal_data.recognizers.credit_card import PaymentCardRecognizer
     from curate.personal_data.recognizers.date_of_birth import DateOfBirthRecognizer
     from curate.personal_data.recognizers.email_address import EmailAddressRecognizer
+    from curate.personal_data.recognizers.hk_id_card import HkIdCardRecognizer
     from curate.personal_data.recognizers.iban import IbanCodeRecognizer
     from curate.personal_data.recognizers.ip_address import IpAddressRecognizer
     from curate.personal_data.recognizers.phone_number import PhoneNumberRecognizer
     from curate.personal_data.recognizers.secret import AssignedSecretRecognizer, SecretRecognizer
     from curate.personal_data.recognizers.shape import FLAGS
+    from curate.personal_data.recognizers.tw_id_card import TwIdCardRecognizer
     from curate.personal_data.recognizers.url import PageUrlRecognizer
 
     ours = [
         kind(supported_language=language)
         for kind in (
             CnIdCardRecognizer,
+            TwIdCardRecognizer,
+            HkIdCardRecognizer,
             CnMobileRecognizer,
             CnLandlineRecognizer,
             CnBankCardRecognizer,

@@ -57,6 +57,10 @@ class Candidates:
     """How many characters what it matches may have, look-arounds at its ends included."""
     reach: int
     """How many characters its assertions look at besides."""
+    digits: int = 0
+    """How many digits, ASCII or full-width, what it matches has at least."""
+    hint: str | None = None
+    """A cheaper pattern that matches somewhere in every text in which `pattern` does."""
 
     @property
     def has_windows(self) -> bool:
@@ -81,7 +85,33 @@ def candidates(recognizer: EntityRecognizer) -> Candidates | None:
         return None
     reach = max(one.reach for one in relaxed) + getattr(recognizer, "candidate_reach", 0)
     width = max(*(one.width for one in relaxed), getattr(recognizer, "candidate_width", 0))
-    return Candidates("|".join(dict.fromkeys(one.pattern for one in relaxed)), width, reach)
+    pattern = "|".join(dict.fromkeys(one.pattern for one in relaxed))
+    return Candidates(pattern, width, reach, min(one.digits for one in relaxed), getattr(recognizer, "hint", None))
+
+
+DIGIT = "[0-9０-９]"
+"""What counts as a digit."""
+
+
+def holding(texts: pl.Series, several: Sequence[Candidates | None]) -> list[pl.Series]:
+    """For each of several the places (UInt32) of the texts in which it may find something.
+
+    Most of what is looked for has digits and most texts have few: they are counted once for all, and a pattern is
+    tried only where there are as many as it needs.
+    """
+    digits = texts.str.count_matches(DIGIT)
+    found = []
+    for told in several:
+        places = pl.int_range(len(texts), dtype=pl.UInt32, eager=True)
+        if told is not None:
+            if told.digits:
+                places = places.filter(digits >= told.digits)
+            for pattern in (told.hint, told.pattern):
+                if pattern is not None:
+                    here = texts if len(places) == len(texts) else texts.gather(places)
+                    places = places.filter(here.str.contains(pattern))
+        found.append(places)
+    return found
 
 
 def matches(texts: pl.Series, told: Candidates) -> pl.Series:
@@ -116,7 +146,8 @@ def _relaxed(pattern: str, flags: int) -> Candidates:
     before, body, behind = _edges(items)
     text = "".join(_emitted(part, insensitive) for part in (before, body, behind))
     width = sum(_width(part) for part in (before, body, behind))
-    return Candidates(f"(?:{text})", min(width, _UNBOUNDED), min(_reach(items), _UNBOUNDED) + 1)
+    digits = sum(_digits(part) for part in (before, body, behind))
+    return Candidates(f"(?:{text})", min(width, _UNBOUNDED), min(_reach(items), _UNBOUNDED) + 1, digits)
 
 
 def _python_flags(flags: int) -> int:
@@ -259,3 +290,31 @@ def _reach(items: Iterable[Any]) -> int:
         elif operation in _REPEATS:
             reach += _reach(argument[2])
     return reach
+
+
+def _digits(items: Iterable[Any]) -> int:
+    """How many digits, ASCII or full-width, these match at least."""
+    digits = 0
+    for operation, argument in items:
+        if operation is sre.LITERAL:
+            digits += _is_digit(argument, argument)
+        elif operation is sre.IN:
+            digits += all(
+                (kind is sre.CATEGORY and one is sre.CATEGORY_DIGIT)
+                or (kind is sre.LITERAL and _is_digit(one, one))
+                or (kind is sre.RANGE and _is_digit(*one))
+                for kind, one in argument
+            )
+        elif operation is sre.BRANCH:
+            digits += min((_digits(one) for one in argument[1]), default=0)
+        elif operation is sre.SUBPATTERN:
+            digits += _digits(argument[3])
+        elif operation is sre.ATOMIC_GROUP:
+            digits += _digits(argument)
+        elif operation in _REPEATS:
+            digits += _digits(argument[2]) * argument[0]
+    return digits
+
+
+def _is_digit(first: int, last: int) -> bool:
+    return 0x30 <= first <= last <= 0x39 or 0xFF10 <= first <= last <= 0xFF19

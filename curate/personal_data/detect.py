@@ -13,7 +13,7 @@ import regex
 
 from curate.loading import loaded_once
 from curate.personal_data.analyzer import DEFAULT_THRESHOLD, ENTITIES, NAMES, Language, analyzer, chosen
-from curate.personal_data.candidates import Candidates, candidates, matches, windows
+from curate.personal_data.candidates import Candidates, candidates, holding, matches, windows
 
 if TYPE_CHECKING:
     from presidio_analyzer import AnalyzerEngine, EntityRecognizer, RecognizerResult
@@ -54,7 +54,7 @@ class Detector:
     """Whether names of people are looked for too, by a model: 20 to 100 times slower."""
     threshold: float = DEFAULT_THRESHOLD
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     """Raised whenever the same texts give other findings than before."""
 
     def __post_init__(self) -> None:
@@ -153,14 +153,11 @@ def _search(searcher: _Searcher, frame: pl.DataFrame, threshold: float) -> Itera
     """Findings in texts of one language, as rows of `SCHEMA`."""
     if frame.is_empty():  # compiling the patterns takes 30 ms
         return
-    hits = frame.select(
-        (pl.lit(True) if told is None else pl.col("text").str.contains(told.pattern)).alias(str(place))
-        for place, (_, told) in enumerate(searcher.recognizers)
-    )
+    hits = holding(frame["text"], [told for _, told in searcher.recognizers])
     found: dict[int, list[RecognizerResult]] = {}
     texts: dict[int, str] = {}
-    for place, (recognizer, told) in enumerate(searcher.recognizers):
-        here = frame[hits[str(place)].arg_true()] if told else frame
+    for (recognizer, told), places in zip(searcher.recognizers, hits, strict=True):
+        here = frame[places] if told else frame
         if _is_weak(recognizer, threshold):
             here = here.filter(
                 pl.Series([_any_of(recognizer.context, text) for text in here["text"]], dtype=pl.Boolean)

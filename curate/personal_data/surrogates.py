@@ -52,6 +52,7 @@ from functools import partial
 from math import isqrt, prod
 from pathlib import Path
 
+from curate.personal_data.check_digits import USCC_ALPHABET, cn_id, luhn, uscc
 from curate.personal_data.invented import (
     CITIES_ZH,
     DISTRICTS_ZH,
@@ -365,31 +366,22 @@ def _is_phone(plain: str) -> bool:
 # ── numbers with check digits ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _luhn(body: str) -> int:
-    """The digit that makes `body` a card number."""
-    total = 0
-    for place, char in enumerate(reversed(body)):
-        digit = int(char) * (2 if place % 2 == 0 else 1)
-        total += digit - 9 if digit > 9 else digit
-    return -total % 10
-
-
 def _card(text: str) -> _Plan | None:
     digits = _digits(_plain(text))
-    if not 12 <= len(digits) <= 19 or int(digits[-1]) != _luhn(digits[:-1]):
+    if not 12 <= len(digits) <= 19 or int(digits[-1]) != luhn(digits[:-1]):
         return None
     first, free = digits[:2], len(digits) - 3
 
     def write(number: int) -> str:
         body = f"{first}{number:0{free}d}"
-        return _filled(text, f"{body}{(_luhn(body) + 5) % 10}")
+        return _filled(text, f"{body}{(luhn(body) + 5) % 10}")
 
     return _Plan(f"card:{len(digits)}:{first}", digits, 10**free, write, rank=int(digits[2:-1]))
 
 
 def _is_card(plain: str) -> bool:
     digits = _digits(plain)
-    return 12 <= len(digits) <= 19 and int(digits[-1]) == (_luhn(digits[:-1]) + 5) % 10
+    return 12 <= len(digits) <= 19 and int(digits[-1]) == (luhn(digits[:-1]) + 5) % 10
 
 
 # GB/T 2260: the first two digits of every province, and of residence permits for Taiwan; and as many that none has.
@@ -402,11 +394,6 @@ _NO_PROVINCES = (
     *("55", "56", "57", "58", "59", "60", "66", "67", "68", "69", "70", "72", "73", "74", "75", "76", "77", "78"),
 )
 _EPOCH, _DAYS = datetime.date(1900, 1, 1), 73_048
-
-
-def _id_check(body: str) -> int:
-    """Check value of the first 17 digits by GB 11643 (ISO 7064 MOD 11-2), 10 is written X."""
-    return (1 - sum(int(char) * pow(2, 17 - place, 11) for place, char in enumerate(body))) % 11
 
 
 def _day(year: str, month: str, day: str) -> int | None:
@@ -425,7 +412,7 @@ def _id_card(text: str) -> _Plan | None:
         return None
     born = ("19" + chars[6:12]) if old else chars[6:14]
     day = _day(born[:4], born[4:6], born[6:])
-    if day is None or (not old and chars[17] != "0123456789X"[_id_check(chars[:17])]):
+    if day is None or (not old and chars[17] != "0123456789X"[cn_id(chars[:17])]):
         return None
     days = 36_525 if old else _DAYS
     rank = ((_PROVINCES.index(chars[:2]) * 10**4 + int(chars[2:6])) * days + day) * 1000 + int(
@@ -438,7 +425,7 @@ def _id_card(text: str) -> _Plan | None:
         province, place = divmod(number, 10**4)
         date = (_EPOCH + datetime.timedelta(days=days_since)).strftime("%Y%m%d")[2 if old else 0 :]
         body = f"{_NO_PROVINCES[province]}{place:04d}{date}{order:03d}"
-        return _filled(text, body if old else body + "0123456789X"[(_id_check(body) + 1) % 11])
+        return _filled(text, body if old else body + "0123456789X"[(cn_id(body) + 1) % 11])
 
     return _Plan(f"id_card:{len(chars)}", chars, len(_PROVINCES) * 10**4 * days * 1000, write, rank=rank)
 
@@ -447,39 +434,36 @@ def _is_id_card(plain: str) -> bool:
     chars = "".join(char for char in plain.upper() if char.isalnum())
     if not re.fullmatch(r"[0-9]{17}[0-9X]|[0-9]{15}", chars) or chars[:2] not in _NO_PROVINCES:
         return False
-    return len(chars) == 15 or chars[17] == "0123456789X"[(_id_check(chars[:17]) + 1) % 11]
-
-
-_USCC = "0123456789ABCDEFGHJKLMNPQRTUWXY"
-
-
-def _uscc_check(body: str) -> int:
-    """Check value of the first 17 characters by GB 32100-2015."""
-    return -sum(_USCC.index(char) * pow(3, place, 31) for place, char in enumerate(body)) % 31
+    return len(chars) == 15 or chars[17] == "0123456789X"[(cn_id(chars[:17]) + 1) % 11]
 
 
 def _uscc(text: str) -> _Plan | None:
     chars = "".join(char for char in _plain(text).upper() if char.isalnum())
-    if not re.fullmatch(rf"[{_USCC}]{{2}}[0-9]{{6}}[{_USCC}]{{10}}", chars) or chars[2:4] not in _PROVINCES:
+    if (
+        not re.fullmatch(rf"[{USCC_ALPHABET}]{{2}}[0-9]{{6}}[{USCC_ALPHABET}]{{10}}", chars)
+        or chars[2:4] not in _PROVINCES
+    ):
         return None
-    if chars[17] != _USCC[_uscc_check(chars[:17])]:
+    if chars[17] != USCC_ALPHABET[uscc(chars[:17])]:
         return None
     first = chars[:2]
-    rank = (_PROVINCES.index(chars[2:4]) * 10**4 + int(chars[4:8])) * 31**9 + _rank(chars[8:17], [_USCC] * 9)
+    rank = (_PROVINCES.index(chars[2:4]) * 10**4 + int(chars[4:8])) * 31**9 + _rank(chars[8:17], [USCC_ALPHABET] * 9)
 
     def write(number: int) -> str:
         number, company = divmod(number, 31**9)
         province, place = divmod(number, 10**4)
-        body = f"{first}{_NO_PROVINCES[province]}{place:04d}{_unrank([_USCC] * 9, company)}"
-        return _filled(text, body + _USCC[(_uscc_check(body) + 1) % 31])
+        body = f"{first}{_NO_PROVINCES[province]}{place:04d}{_unrank([USCC_ALPHABET] * 9, company)}"
+        return _filled(text, body + USCC_ALPHABET[(uscc(body) + 1) % 31])
 
     return _Plan(f"uscc:{first}", chars, len(_PROVINCES) * 10**4 * 31**9, write, rank=rank)
 
 
 def _is_uscc(plain: str) -> bool:
     chars = "".join(char for char in plain.upper() if char.isalnum())
-    ours = re.fullmatch(rf"[{_USCC}]{{2}}[0-9]{{6}}[{_USCC}]{{10}}", chars) and chars[2:4] in _NO_PROVINCES
-    return bool(ours) and chars[17] == _USCC[(_uscc_check(chars[:17]) + 1) % 31]
+    ours = (
+        re.fullmatch(rf"[{USCC_ALPHABET}]{{2}}[0-9]{{6}}[{USCC_ALPHABET}]{{10}}", chars) and chars[2:4] in _NO_PROVINCES
+    )
+    return bool(ours) and chars[17] == USCC_ALPHABET[(uscc(chars[:17]) + 1) % 31]
 
 
 def _iban(text: str) -> _Plan | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 import polars.selectors as cs
 
+from curate.measure import only
 from curate.stage import Field, Filter, Setting, drop, keep
 
 # Whole sentences. An answer goes when it is nothing but these, one after another.
@@ -59,12 +60,36 @@ _PHRASES = rf"(?i)^{_BETWEEN}(?:(?:{'|'.join((*_EN, *_ZH))}){_BETWEEN})+$"
 _ACKS = rf"(?i)^{_BETWEEN}(?:(?:{_ACK}){_BETWEEN}){{1,3}}$"
 # "Sure! Is there anything else?" is both.
 _MIXED = rf"(?i)^{_BETWEEN}(?:(?:{'|'.join((*_EN, *_ZH))}|{_ACK}){_BETWEEN})+$"
+_SELF_EN = (
+    r"as an? (?:\w+ ){0,2}(?:ai|artificial intelligence|language model)\b|i(?:'m| am) (?:sorry|afraid|just|only|not"
+    r"|an? (?:\w+ ){0,2}(?:ai|language model|machine)|unable|programmed|designed|here|ready|happy|glad|always"
+    r"|committed)\b"
+    r"|i (?:do not|don't|cannot|can't|can not|can only|could not|couldn't|will not|won't|am unable|lack|have no|was not"
+    r"|wasn't|never|was (?:created|trained|designed)|exist|can (?:\w+ )?(?:help|assist)|will do my best)\b"
+    r"|my (?:purpose|programming|knowledge|training|responses|role|goal|function)\b"
+    r"|(?:do not|don't|cannot|can't|am not|lack|have no|only)\b"
+)
+_SELF_ZH = (
+    r"(?:抱歉|对不起|很抱歉|(?:作为|身为)[^，。\n]{0,20}(?:AI|人工智能|模型|助手)|我(?:只?是|没有?|不|无法|无|只能|仅|目前|暂时|并|很高兴|很乐意"
+    r"|随时|会尽|将尽|的(?:目的|目标|任务|职责|知识|训练)|可以(?:帮助|协助|为(?:您|你)(?:服务|提供帮助))|能(?:帮助|为(?:您|你)服务)|来为?(?:您|你)"
+    r"|(?:非常|十分)?(?:高兴|乐意|荣幸))|也?(?:没有|无法|不能|不会|不具备|并不|不可以))"
+)
 _PREAMBLE = (
     r"(?i)^[\s\"“]*(?:(?:i'm |i am )?(?:sorry|apologi\w+)[^.!?\n]{0,12}(?:but )?)?"
     r"as an? (?:\w+ ){0,2}(?:ai|artificial intelligence|language model)\b[^.!?\n]{0,40}?,? ?i\b"
     r"|^[\s\"“]*(?:抱歉|对不起|很抱歉)?[，,]?(?:但|但是)?(?:作为|身为)(?:一个|一名|一款|一位|个)?[^，。\n]{0,8}(?:AI|人工智能"
     r"|大?语言模型)[^，。\n]{0,12}[，,]?\s*我"
 )
+# What an assistant says of itself, clause by clause: what is left of an answer behind these is help.
+_CLAUSE = r"[^.!?,;\n。！？，；]*"
+_OF_ITSELF = (
+    r"(?i)(?:^|[.!?,;。！？，；\n])[\s\"“]*(?:(?:but|and|so|yet|therefore|however|nor|or|that said)[ ,]+"
+    r"|(?:但是?|不过|因此|所以|而且|并且?|同时|而)[，,]?)?"
+    rf"(?:(?:{_SELF_EN}|{_SELF_ZH}){_CLAUSE}|{'|'.join((*_EN, *_ZH))})"
+)
+_PREAMBLE_CHARS = 600
+_HELP_WIDTH = 12
+"""So much besides is help; a Chinese character counts as two."""
 _ABOUT_ITSELF = (
     r"(?i)\b(?:are you|who are you|what are you|your name|yourself|you (?:a|an) (?:ai"
     r"|robot|human|bot))\b|你是(?:谁|什么|不是|AI|人|机器)|你叫什么|介绍(?:一下)?你自己|你的名字"
@@ -77,12 +102,14 @@ _ASKS_FOR_WORDING = (
 
 
 class Boilerplate(Filter):
-    """Drop rows whose only answer is a stock phrase or a bare "OK", or begins "As an AI language model, I"."""
+    """Drop rows whose only answer is a stock phrase or a bare "OK", or "As an AI language model, I …" and no help."""
+
+    version = 2
 
     field: Field = Setting(default="answer", description="the text that is looked at")
     max_chars: int = Setting(default=200, ge=1, description="longer answers are not taken for stock phrases")
     drop_ai_preamble: bool = Setting(
-        default=True, description="whether 'As an AI language model, I …' goes, however it goes on"
+        default=True, description="whether 'As an AI language model, I …' goes where nothing follows that helps"
     )
 
     examples = (
@@ -100,10 +127,23 @@ class Boilerplate(Filter):
         drop(
             "ai_preamble",
             instruction="Best film?",
+            answer="As an AI language model, I do not have preferences, and I cannot watch films.",
+        ),
+        drop("ai_preamble", instruction="最好的电影？", answer="作为一个AI语言模型，我没有个人喜好，也无法看电影。"),
+        drop("ai_preamble", instruction="Bake bread.", answer="As an AI assistant, I am happy to help you."),
+        drop("ai_preamble", instruction="怎么烤面包？", answer="作为AI助手，我很高兴为您服务。"),
+        keep(
+            instruction="Best film?",
             answer="As an AI language model, I do not have preferences, but Casablanca is loved.",
         ),
-        drop(
-            "ai_preamble", instruction="最好的电影？", answer="作为一个AI语言模型，我没有个人喜好，但《活着》广受好评。"
+        keep(instruction="最好的电影？", answer="作为一个AI语言模型，我没有个人喜好，但《活着》广受好评。"),
+        keep(
+            instruction="How do I bake bread?",
+            answer="As an AI assistant, I can help you with that. Mix flour with water, yeast and salt, and bake it.",
+        ),
+        keep(
+            instruction="怎么烤面包？",
+            answer="作为AI助手，我来为您介绍：取面粉，加水、酵母和盐，发酵后再烤三十分钟。",
         ),
         keep(
             instruction="What is your return policy?",
@@ -139,25 +179,35 @@ class Boilerplate(Filter):
     )
 
     def reasons(self) -> dict[str, pl.Expr]:
-        text = self.text(self.field).str.replace_all("’", "'", literal=True)
-        instruction = self.text("instruction").fill_null("")
-        short = pl.when(text.str.len_chars() <= self.max_chars).then(text)
+        whole = self.text(self.field)
+        short = only(whole.str.len_chars() <= self.max_chars, whole).str.replace_all("’", "'", literal=True)
         core = short.str.strip_chars(" \n.!?。！？,，")
+        acks = short.str.contains(_ACKS)
+        phrase = short.str.contains(_PHRASES) | (short.str.contains(_MIXED) & ~acks)
+        # A null costs nothing: few answers are stock phrases, and only their instructions are looked at.
+        instruction = only(acks | phrase, self.text("instruction")).fill_null("")
         # "You're welcome" after several turns closes a talk that is of use.
         asked = (
             instruction.str.contains(_ASKS_FOR_WORDING)
             | instruction.str.contains(core, literal=True)
             | _has_more_answers()
         )
-        phrase = short.str.contains(_PHRASES) | (short.str.contains(_MIXED) & ~short.str.contains(_ACKS))
         found = {
-            "acknowledgement": short.str.contains(_ACKS) & ~asked,
+            "acknowledgement": acks & ~asked,
             "stock_phrase": phrase & (core.str.len_chars() > 0) & ~asked,
         }
         if self.drop_ai_preamble:
-            preamble = text.str.head(120).str.contains(_PREAMBLE)
-            found["ai_preamble"] = preamble & ~instruction.str.contains(_ABOUT_ITSELF)
+            preamble = self.ai_preamble()
+            text = only(preamble, whole.str.head(_PREAMBLE_CHARS)).str.replace_all("’", "'", literal=True)
+            left = text.str.replace_all(_OF_ITSELF, " ").str.replace_all(r"[^\p{L}\p{N}]+", "")
+            found["ai_preamble"] = preamble & ((left.str.len_chars() + left.str.len_bytes()) / 2 < _HELP_WIDTH)
         return found
+
+    def ai_preamble(self) -> pl.Expr:
+        """Whether it begins "As an AI language model, I", and that was not what was asked about."""
+        opening = self.text(self.field).str.head(120).str.replace_all("’", "'", literal=True)
+        preamble = opening.str.contains(_PREAMBLE)
+        return preamble & ~only(preamble, self.text("instruction")).str.contains(_ABOUT_ITSELF).fill_null(False)
 
     def because(self) -> dict[str, pl.Expr]:
         said = pl.format("“{}”", self.text(self.field).str.strip_chars().str.head(80))

@@ -75,7 +75,8 @@ class DetectLanguage(Edit):
         ),
     )
 
-    def columns(self) -> dict[str, pl.Expr]:
+    def columns(self, known: pl.DataFrame | None = None) -> dict[str, pl.Expr]:
+        """`known`: what `curate.languages.prose` gave for the texts of all fields, if it did."""
         if self.field == "conversation":
             parts = [self.text("instruction"), self.text("answer")]
             both = pl.coalesce(*parts).is_not_null()
@@ -85,7 +86,9 @@ class DetectLanguage(Edit):
         if not self.overwrite:
             parts = [pl.when(pl.col("lang").is_null()).then(part) for part in parts]
         row = pl.struct(part.alias(str(number)) for number, part in enumerate(parts))
-        found = row.map_batches(partial(_languages, method=self.method), return_dtype=pl.String, is_elementwise=True)
+        found = row.map_batches(
+            partial(_languages, method=self.method, known=known), return_dtype=pl.String, is_elementwise=True
+        )
         columns = {"lang": found if self.overwrite else pl.coalesce("lang", found)}
         if self.turns:
             noted = partial(_noted, method=self.method, overwrite=self.overwrite)
@@ -94,11 +97,11 @@ class DetectLanguage(Edit):
         return columns
 
 
-def _languages(rows: pl.Series, method: Method) -> pl.Series:
+def _languages(rows: pl.Series, method: Method, known: pl.DataFrame | None) -> pl.Series:
     parts = rows.struct.unnest()
     # Rows whose language is there already have no texts here, and most datasets have it for all or for none.
     asked = parts.select(pl.any_horizontal(pl.all().is_not_null())).to_series().arg_true()
-    found = guesses(*parts[asked], method=method)["lang"]
+    found = guesses(*parts[asked], method=method, known=known)["lang"]
     whole = pl.Series(rows.name, [None] * len(rows), dtype=pl.String)
     return whole.scatter(asked, found) if len(asked) else whole
 

@@ -9,6 +9,7 @@ import orjson
 import polars as pl
 import polars.selectors as cs
 
+from curate.measure import only
 from curate.stage import Compare, Fetch, Field, Setting
 from curate.stage import drop as drops
 from curate.stage import keep as keeps
@@ -129,10 +130,10 @@ class ExactDuplicates(Compare):
 def _folded(text: pl.Expr) -> pl.Expr:
     # ASCII is spared most of the work: a null costs nothing.
     plain = text.str.len_bytes() == text.str.len_chars()
-    other = pl.when(~plain).then(text).str.replace_all(_INVISIBLE, "")
+    other = only(~plain, text).str.replace_all(_INVISIBLE, "")
     other = other.str.replace_all(_RAISED, "^$1").str.replace_all(_LOWERED, "_$1").str.normalize("NFKC")
     lower = pl.coalesce(other, text).str.to_lowercase()
-    folded = pl.coalesce(pl.when(~plain).then(lower).str.replace_many(_SAME), lower)
+    folded = pl.coalesce(only(~plain, lower).str.replace_many(_SAME), lower)
     folded = folded.str.replace_all('"', "'", literal=True)
     folded = folded.str.replace_all(_SPACE_BEFORE, "$1").str.replace_all(_SPACE_AFTER, "$1")
     return folded.str.replace_all(r"\s+", " ").str.strip_chars()

@@ -6,7 +6,7 @@ from typing import Literal
 
 import polars as pl
 
-from curate.languages import CONVERSATION, LIBRARIES, NOT_ONE_LANGUAGE, guesses, sampled, turns, width
+from curate.languages import CONVERSATION, LIBRARIES, NOT_ONE_LANGUAGE, guesses_once, sampled, turns, width
 from curate.stage import Filter, Setting, drop, keep
 
 # A word that says the answer should be in another language, or is about one.
@@ -197,23 +197,26 @@ class LanguageMismatch(Filter):
         return CONVERSATION.map_batches(self._told, return_dtype=pl.String, is_elementwise=True)
 
     def _told(self, conversations: pl.Series) -> pl.Series:
-        """What is wrong with each row's first answer that is in another language; null where none is."""
-        every = turns(conversations)
-        wrong = self._mismatches(_exchanges(every, self.answers == "last"))
-        wrong = wrong.join(_languages_asked_in(every, wrong), on=["row", "turn", "lang"], how="anti")
+        return self.wrong(turns(conversations), len(conversations)).alias(conversations.name)
+
+    def wrong(self, every: pl.DataFrame, rows: int, known: pl.DataFrame | None = None) -> pl.Series:
+        """What is wrong with the first answer of each of so many rows that is in another language; null where none is.
+        `every`: what `turns` gave for the rows; `known`: what `guesses_once` gave for all their texts, if it did."""
+        wrong = self._mismatches(_exchanges(every, self.answers == "last"), known)
+        wrong = wrong.join(_languages_asked_in(every, wrong, known), on=["row", "turn", "lang"], how="anti")
         first = wrong.unique("row", keep="first", maintain_order=True)
         place = pl.when(pl.col("answers") > 1).then(pl.format(" ({} of {})", "answer_number", "answers"))
         said = pl.concat_str(pl.format("instruction in {}, answer in {}", "asked_in", "told"), place.fill_null(""))
         told = first.select("row", said.alias("said"))
-        rows = pl.DataFrame({"row": pl.int_range(len(conversations), dtype=pl.UInt32, eager=True)})
-        return rows.join(told, on="row", how="left", maintain_order="left")["said"].alias(conversations.name)
+        each = pl.DataFrame({"row": pl.int_range(rows, dtype=pl.UInt32, eager=True)})
+        return each.join(told, on="row", how="left", maintain_order="left")["said"]
 
-    def _mismatches(self, exchanges: pl.DataFrame) -> pl.DataFrame:
+    def _mismatches(self, exchanges: pl.DataFrame, known: pl.DataFrame | None) -> pl.DataFrame:
         """The exchanges whose two sides are in different languages."""
         few = _SHORT * self.min_chars
         long = (width(pl.col("instruction")) >= few) & (width(pl.col("answer")) >= self.min_chars)
         frame = exchanges.filter(long & ~pl.col("another")).filter(~_has_material())
-        asked, told = _told_once(frame["instruction"]), _told_once(frame["answer"])
+        asked, told = _told_once(frame["instruction"], known), _told_once(frame["answer"], known)
         sides = frame.with_columns(asked["lang"].alias("asked_in"), told["lang"].alias("told"))
         enough = min(self.min_chars, _PROSE_CHARS)
         by_script = (asked["sure"] == 1) & (asked["width"] >= _SHORT * enough)
@@ -251,21 +254,20 @@ def _exchanges(every: pl.DataFrame, only_last: bool) -> pl.DataFrame:
     return exchanges.filter(pl.col("answer_number") == pl.col("answers")) if only_last else exchanges
 
 
-def _languages_asked_in(every: pl.DataFrame, wrong: pl.DataFrame) -> pl.DataFrame:
+def _languages_asked_in(every: pl.DataFrame, wrong: pl.DataFrame, known: pl.DataFrame | None) -> pl.DataFrame:
     """`row`, `turn` and `lang` of each language that a user of the row used before that turn.
 
     Who asks in Chinese and then pastes an English message is answered in Chinese.
     """
     users = every.filter(pl.col("role") == "user").join(wrong.select("row").unique(), on="row", how="semi")
-    users = users.with_columns(_told_once(users["text"])["lang"].replace(_ALIKE).alias("lang"))
+    users = users.with_columns(_told_once(users["text"], known)["lang"].replace(_ALIKE).alias("lang"))
     earlier = wrong.select("row", "turn").join(users.rename({"turn": "before"}), on="row")
     return earlier.filter(pl.col("before") < pl.col("turn")).select("row", "turn", "lang")
 
 
-def _told_once(texts: pl.Series) -> pl.DataFrame:
+def _told_once(texts: pl.Series, known: pl.DataFrame | None) -> pl.DataFrame:
     """`guesses` of texts, each distinct one looked at once."""
-    distinct = texts.unique(maintain_order=True).alias("text")
-    told = guesses(distinct).with_columns(distinct)
+    told = guesses_once(texts) if known is None else known
     return texts.alias("text").to_frame().join(told, on="text", how="left", maintain_order="left")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from curate.measure import only
 from curate.stage import Field, Filter, Setting, drop, keep
 
 _OUTSIDE = r"(?s)```.*?(?:```|\z)|`[^`\n]*`"
@@ -97,9 +98,11 @@ class Placeholder(Filter):
 
     def reasons(self) -> dict[str, pl.Expr]:
         text = self._outside_code()
-        instruction = self.text("instruction").fill_null("")
+        kinds = {reason: text.str.contains(pattern) for reason, pattern in _KINDS.items()}
+        # A null costs nothing: few answers have something to fill in, and only their instructions are looked at.
+        instruction = only(pl.any_horizontal(*kinds.values()), self.text("instruction")).fill_null("")
         asked = instruction.str.contains(_ASKS_FOR_TEMPLATE) | instruction.str.contains(_HAS_SUCH)
-        return {reason: text.str.contains(pattern) & ~asked for reason, pattern in _KINDS.items()}
+        return {reason: found & ~asked for reason, found in kinds.items()}
 
     def because(self) -> dict[str, pl.Expr]:
         text = self._outside_code()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from curate.measure import only
 from curate.stage import Field, Filter, Setting, drop, keep
 
 # An apology, or none; then the speaker; then that it cannot; then one of the things that assistants decline to do.
@@ -103,7 +104,9 @@ _GOES_ON = (
     r"|would) (?:\w+ )?(?:offer|help|suggest|give|tell|provide|share|explain|describe|try|recommend"
     r"|be happy)|you (?:can|could)|i'll|let me|for example|based on|according to|estimated|generally"
     r"|typically|in general|suggest|some)\b"
-    r"|(?:但|但是|不过|然而)[^。\n]{0,30}(?:以下|这里|(?:可以|能够?)(?:给|为|帮|提供|告诉|尝试|参考|通过|根据|使用)|一般来说|通常|建议|例如|如下)|以下是"
+    r"|(?:但|但是|不过|然而)[^。\n]{0,30}(?:以下|这里|(?:可以|能够?)(?:给|为|帮|提供|告诉|尝试|参考|通过|根据|使用|推荐|介绍|列出"
+    r"|分享|说明|解释|总结|整理|举)|一般来说|通常|建议|例如|如下)|以下是"
+    r"|(?:^|\s|[:：。])(?:1|①|一)[.、)）][\s\S]{8,400}?(?:\s|[。；;，、])(?:2|②|二)[.、)）]"
 )
 
 
@@ -160,6 +163,15 @@ class Refusal(Filter):
             ),
         ),
         keep(
+            instruction="推荐几本书",
+            answer="作为AI助手，我无法阅读，但可以推荐几本：1.《活着》 2.《围城》 3.《平凡的世界》。",
+        ),
+        keep(
+            instruction="Which trains go there?",
+            answer="I'm sorry, I can't access live timetables. Every hour: 1. the express from platform 4 2. the slow "
+            "train from platform 7.",
+        ),
+        keep(
             instruction="五月的伦敦天气怎么样？",
             answer="抱歉，我无法获取实时天气。不过一般来说，伦敦五月气温在十七度左右。",
         ),
@@ -170,9 +182,11 @@ class Refusal(Filter):
         chars, size = text.str.len_chars(), text.str.len_bytes()
         short = chars + (size - chars) / 2 <= self.max_chars  # a Chinese character is three bytes
         declines = start.str.contains(_EN) | start.str.contains(_ZH)
-        wording = self.text("instruction").str.contains(_ASKS_FOR_WORDING).fill_null(False)
-        goes_on = text.str.head(self.max_chars).str.contains(_GOES_ON)
-        return {"refusal": short & declines & ~wording & ~goes_on}
+        # A null costs nothing: few answers decline, and only these are looked at closely.
+        likely = short & declines
+        wording = only(likely, self.text("instruction")).str.contains(_ASKS_FOR_WORDING).fill_null(False)
+        goes_on = only(likely, text).str.head(self.max_chars).str.contains(_GOES_ON)
+        return {"refusal": likely & ~wording & ~goes_on}
 
     def because(self) -> dict[str, pl.Expr]:
         found = pl.coalesce(self._start().str.extract(_EN, 0), self._start().str.extract(_ZH, 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from curate.measure import only
 from curate.stage import Field, Filter, Setting, drop, keep
 
 _LINE_CHARS = 40  # a shorter last line may be a signature or a verse
@@ -33,6 +34,28 @@ _GOES_ON = (
     r"|has|have|will|would|can|could|should|than|between|if|when|while|although|so that|due to|in order to|e\.g\.)$"
     r"|(?:以及|和|与|或者?|并且?|而且?|但是?|因为|所以|如果|由于|因此|例如|比如|包括|通过|根据|对于|关于|使得|可以|能够|应该|需要|以便|从而|或是|还有|不仅|此外)$"
 )
+# Words that nothing ends with, however short it is: not those that a question or a clause may end with ("what it is
+# for"), but where a plain statement begins with its subject.
+_DANGLES = (
+    r"(?i)(?:[\w'’,:-]+ ){2}[^\n]*(?-u:\b)(?:the|an|and|or|because|whose|such as|including|their|its|your|our|than"
+    r"|although|so that|due to|in order to|by which|in which|of which|is a|are a|with a|as a|of a|to a|in a|for a)$"
+    r"|^(?:The|An?|This|These|Those|You should|You can|It) (?:[\w'’-]+ ){1,12}"
+    r"(?:is|are|was|were|of|to|with|by|from|has|have)$"
+    r"|[\p{Han}][^\n]{2,}(?:以及|[和与或]|或者|并且|因为|所以|如果|由于|因此|例如|比如|包括|通过|根据|对于|关于|使得|以便|从而|或是"
+    r"|不仅|此外|然后点击|然后选择|然后打开|然后输入|分别是)$"
+    r"|\p{Han}{2,}的\p{Han}{0,8}(?:[^不就还都只但可于总要说正\P{Han}]|首都)是$"
+    r"|\p{Han}{3,}[，,]\s*(?:然后|接着|最后|并|再|先|请|把|将|让|从|向|在|可以|需要|应该)$"
+)
+_WH = (
+    r"(?i)(?-u:\b)(?:who|what|where|how|that|which|why|whom)(?-u:\b)[^\n]*"
+    r"(?-u:\b)(?:is|are|was|were|of|to|with|by|from|has|have)$"
+)
+_SHORT_CHARS = 12
+_ASKS_FOR_PART = (
+    r"(?i)(?-u:\b)(?:continue|complete|finish|fill|blank|next word|conjunction|preposition|word|tokens?|split"
+    r"|translat\w+)(?-u:\b)"
+    r"|续写|补全|填空|接龙|连词|介词|词|翻译|分词"
+)
 # 的 may end a sentence (这是很重要的), but not where nothing says that something is so.
 _IS_SO = r"[是会能很挺够该要得可最有真对好样么多别些之不][^，。,]{0,14}的$"
 
@@ -50,10 +73,29 @@ class Truncated(Filter):
 
     field: Field = Setting(default="answer", description="the text that is looked at")
     min_chars: int = Setting(
-        default=80, ge=1, description="shorter prose may end as it likes; a Chinese character counts as two"
+        default=80,
+        ge=1,
+        description="shorter prose may end as it likes, but for words that nothing ends with; a Chinese character "
+        "counts as two",
     )
 
+    version = 2
+
     examples = (
+        drop("mid_sentence", instruction="What do plants need?", answer="Plants need light, water and"),
+        drop("mid_sentence", instruction="Capital of France?", answer="The capital of France is"),
+        drop("mid_sentence", instruction="How do I reset it?", answer="To reset the router, hold the"),
+        drop("mid_sentence", instruction="植物需要什么？", answer="植物需要阳光、水分和"),
+        drop("mid_sentence", instruction="法国的首都是哪里？", answer="法国的首都是"),
+        drop("mid_sentence", instruction="怎么退货？", answer="请先登录您的账户，然后"),
+        keep(instruction="Who wrote it?", answer="I do not know who the author is"),
+        keep(instruction="What is a hook for?", answer="It is what coats are hung from"),
+        keep(instruction="Name a novel.", answer="The Old Man and the Sea"),
+        keep(instruction="Which conjunction fits?", answer="The right conjunction is and"),
+        keep(instruction="他是谁？", answer="我也不知道他到底是谁"),
+        keep(instruction="写一个书名", answer="战争与和平"),
+        keep(instruction="什么颜色？", answer="红色、白色和蓝色"),
+        keep(instruction="他们是学生吗？", answer="据我所知，他们都是"),
         drop(
             "mid_sentence",
             instruction="怎样给扫地机画禁区",
@@ -182,8 +224,15 @@ class Truncated(Filter):
     def reasons(self) -> dict[str, pl.Expr]:
         text = self.text(self.field)
         ending = self._ending()
+        short = only(
+            ending.str.contains(_OPEN_END) & (_width(text) < self.min_chars) & (_width(text) >= _SHORT_CHARS), ending
+        )
+        last = short.str.extract(r"([^\n]*)$", 1)
+        dangles = last.str.contains(_DANGLES) & ~last.str.contains(_WH) & ~last.str.contains(_NOT_PROSE)
+        dangles = dangles & ~short.str.contains(_LOOKS_LIKE_CODE)
+        partly = only(dangles, self.text("instruction")).str.contains(_ASKS_FOR_PART).fill_null(False)
         # Most answers end in a full stop: the rest is looked at closely, and a null costs nothing.
-        ending = pl.when(ending.str.contains(_OPEN_END) & (_width(text) >= self.min_chars)).then(ending)
+        ending = only(ending.str.contains(_OPEN_END) & (_width(text) >= self.min_chars), ending)
         line = ending.str.extract(r"([^\n]*)$", 1)
         prose = ~line.str.contains(_NOT_PROSE) & ~ending.str.contains(_LOOKS_LIKE_CODE)
         comma = line.str.contains(_COMMA)
@@ -194,7 +243,8 @@ class Truncated(Filter):
         return {
             "open_code": (text.str.count_matches(_FENCES) % 2 == 1) & ~self._ending().str.contains(_FULL_STOP),
             "open_bracket": prose & ~comma & in_bracket,
-            "mid_sentence": prose & goes_on & (_width(line) >= _LINE_CHARS),
+            "mid_sentence": (prose & goes_on & (_width(line) >= _LINE_CHARS)).fill_null(False)
+            | (dangles & ~partly).fill_null(False),
             "breaks_off": prose & ~comma & ending.str.contains(_SENTENCE_ENDS) & (_width(line) >= self.min_chars),
         }
 

@@ -11,7 +11,7 @@ from synth.checking import needed
 from synth.diversity import deal
 from synth.novelty import THRESHOLD, rouge_l
 from synth.prompting import Wording, filled, question, quoted
-from synth.reading import parsed, written
+from synth.reading import names, parsed, written
 from synth.task import JUDGE, Rounds, Seed, Setting, Task, gives, rejects, turn
 
 _WRITE: Wording = {
@@ -111,6 +111,12 @@ class RareClass(Task):
             [{"text": "I want a refund for the lamp, it broke."}],
             settings={"labels": _LABELS, "wanted": {"refund": 1}},
         ),
+        gives(
+            _SEED,
+            [{"text": "My shampoo was open in the bag."}, {"label": "ham"}, {"label": "ham"}],
+            {"answer": "ham"},
+            settings={"labels": {"ham": "is a message that is wanted", "spam": "is not"}, "wanted": {"ham": 1}},
+        ),
         rejects(
             "copy",
             _SEED_ZH,
@@ -142,7 +148,7 @@ class RareClass(Task):
             question(asked, lang, max_tokens=self.max_tokens, temperature=self.temperature, answer=_Text, sample=number)
         ]
         text = written(parsed(reply, _Text).text, lang, min_chars=4, max_chars=8_000)
-        needed(label.lower() not in text.lower(), "names_label", "the text names its label")
+        needed(not names(text, label), "names_label", "the text names its label")
         alike = rouge_l(text, before)
         needed(alike <= THRESHOLD, "copy", f"ROUGE-L with the seed is {alike:.2f}")
 
@@ -158,8 +164,8 @@ class RareClass(Task):
             )
             for place, order in enumerate(orders)
         ]
-        names = {name.strip().lower(): name for name in self.labels}
-        seen = [names.get(parsed(one, _Label).label.strip().lower()) for one in replies]
+        known = {name.strip().lower(): name for name in self.labels}
+        seen = [known.get(parsed(one, _Label).label.strip().lower()) for one in replies]
         needed(None not in seen, "unknown_label", "a judge answers with no label of the list")
         needed(all(one == label for one in seen), "other_label", f"meant {label}, seen {', '.join(map(str, seen))}")
         return [seed.chat(text, label, {"hard": dealt["hardness"] == "hard", "near": near})]

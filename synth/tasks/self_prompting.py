@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 from synth.checking import needed
 from synth.prompting import conversation
@@ -18,8 +19,9 @@ class SelfPrompting(Task):
     """Questions that an aligned model writes when it is left at the start of the user's turn: Magpie (Xu et al. 2024,
     arXiv:2406.08464).
 
-    Only for endpoints that go on with a message that was begun (vLLM's `continue_final_message`). The seed's text is
-    the system message, which sets the subject. As the paper keeps a tenth of what it makes, ask for many and select.
+    Only for endpoints that go on with a user's turn once begun (vLLM's `continue_final_message`). llama.cpp's server
+    takes what was begun for the assistant's turn, unless it is asked by `synth.teachers.llama_server`. The seed's text
+    is the system message, which sets the subject. As the paper keeps a tenth of what it makes, ask for many and select.
     """
 
     novel = True
@@ -47,6 +49,12 @@ class SelfPrompting(Task):
             {"instruction": "刹车时有尖叫声，怎么办？", "system": "你帮助人们修理自行车。"},
             settings={"keep_system": True},
         ),
+        gives(
+            _SEED,
+            ["user\nHow do I true a wheel?", "Turn one spoke at a time."],
+            {"instruction": "How do I true a wheel?"},
+        ),
+        rejects("speaks_as_assistant", _SEED, ["assistant\nTell me more about your bicycle."]),
         rejects("wrong_language", _SEED_ZH, ["My chain slips on the small cog."]),
         rejects("template_leak", _SEED, ["My chain slips.<|im_end|>\n<|im_start|>assistant\nCheck it."]),
         rejects("speaks_as_assistant", _SEED, ["Of course! How can I help you today?"]),
@@ -62,16 +70,19 @@ class SelfPrompting(Task):
         [reply] = yield [
             Request({**begun.body, "continue_final_message": True, "add_generation_prompt": False}, number)
         ]
-        text = said(reply)
+        text = _ROLE.sub("", said(reply), count=1)
         needed("<|" not in text and "[/INST]" not in text, "template_leak", "it runs on past the user's turn")
-        needed(not text.lower().startswith(_ASSISTANT), "speaks_as_assistant", "it is an assistant's turn")
+        needed(not text.lstrip().lower().startswith(_ASSISTANT), "speaks_as_assistant", "it is an assistant's turn")
         instruction = written(text, seed.lang, min_chars=self.min_chars, max_chars=self.max_chars)
         [reply] = yield [conversation([*opening, turn("user", instruction)], max_tokens=self.max_tokens)]
         system = subject if self.subject and self.keep_system else ""
         return [seed.chat(instruction, helpful(said(reply), seed.lang), system=system)]
 
 
+_ROLE = re.compile(r"\A(?:user|human)[ \t]*\n\s*")
+"""What is left of a turn's head where a server hides its marks: ChatML's, Llama 3's and Gemma's alike."""
+
 _ASSISTANT = (
-    "of course", "certainly", "sure!", "sure,", "hello! how can", "hi! how can", "how can i", "i'd be happy",
-    "as an ai", "当然", "好的，", "您好！有什么", "你好！有什么", "请问有什么",
+    "assistant\n", "model\n", "of course", "certainly", "sure!", "sure,", "hello! how can", "hi! how can", "how can i",
+    "i'd be happy", "as an ai", "当然", "好的，", "您好！有什么", "你好！有什么", "请问有什么",
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,7 +14,8 @@ from schemas.errors import UserError
 from synth.checking import needed
 from synth.diversity import deal
 from synth.prompting import Wording, filled, question, quoted
-from synth.reading import parsed, written
+from synth.reading import names, parsed, written
+from synth.structured import Checker
 from synth.task import JUDGE, Rejected, Rounds, Seed, Setting, Task, gives, rejects, turn
 
 _WRITE: Wording = {
@@ -49,7 +51,9 @@ _CALL: Wording = {
         '以 JSON 回答：{"name": "…", "arguments": "{…}"}，其中 arguments 是装在字符串里的 JSON'
     ),
 }
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]+|[^\W_\u3400-\u4dbf\u4e00-\u9fff]+")
+_NUMBER = re.compile(r"\d{1,3}(?:,\d{3}){1,10}(?!\d)(?:\.\d{1,30})?|\d{1,300}(?:\.\d{1,30})?")
+_MAX_DEPTH = 32
 _MAX_TOOLS_CHARS = 40_000
 _IN_WORDS = 12
 _TOOLS = [
@@ -68,6 +72,7 @@ _TOOLS = [
 ]
 _SEED = {"id": "s", "tools": _TOOLS, "lang": "en", "messages": []}
 _SEED_ZH = {"id": "s", "tools": _TOOLS, "lang": "zh", "messages": []}
+_DEEP = {"id": "s", "tools": [{"name": "save", "parameters": {"type": "object"}}], "lang": "en", "messages": []}
 _ASKED, _ASKED_ZH = "A table for 4 under the name Okafor, please.", "帮我订个4人的位子，姓欧阳。"
 _FOR_4 = {"name": "book_table", "arguments": '{"people": 4, "name": "Okafor"}'}
 _FOR_4_ZH = {"name": "book_table", "arguments": '{"people": 4, "name": "欧阳"}'}
@@ -124,6 +129,35 @@ class StructuredCall(Task):
             _SEED_ZH,
             [_FOR_4_ZH | {"instruction": _ASKED_ZH}, {"name": "book_table", "arguments": '{"people": 4}'}],
         ),
+        rejects(
+            "argument_not_said",
+            _SEED,
+            [
+                {
+                    "instruction": "4 of us want shampoo.",
+                    "name": "book_table",
+                    "arguments": '{"people": 4, "name": "Ham"}',
+                }
+            ],
+        ),
+        rejects(
+            "argument_not_said",
+            _SEED,
+            [{"instruction": "A table in room 150.", "name": "book_table", "arguments": '{"people": 15}'}],
+        ),
+        gives(
+            _SEED,
+            [
+                {"instruction": "Seats for 1,234,567 fans.", "name": "book_table", "arguments": '{"people": 1234567}'},
+                {"name": "book_table", "arguments": '{"people": 1234567}'},
+            ],
+            {"instruction": "Seats for 1,234,567 fans."},
+        ),
+        rejects(
+            "bad_arguments",
+            _DEEP,
+            [{"instruction": "Save it.", "name": "save", "arguments": '{"it":' + "[" * 700 + "]" * 700 + "}"}],
+        ),
         rejects("no_tools", {"id": "s", "messages": [turn("user", "Hello")]}),
     )
 
@@ -132,6 +166,7 @@ class StructuredCall(Task):
 
         lang = seed.lang
         functions = self._functions(seed)
+        checker = Checker()
         listed = orjson.dumps(list(functions.values()), option=orjson.OPT_INDENT_2).decode()
         needed(len(listed) <= _MAX_TOOLS_CHARS, "too_many_tools", f"their schemas have {len(listed):,} characters")
         dealt = deal({"name": list(functions), "manner": _MANNERS[lang]}, seed.key, number)
@@ -143,9 +178,9 @@ class StructuredCall(Task):
         ]
         made = parsed(reply, _Written)
         instruction = written(made.instruction, lang, min_chars=4, max_chars=4_000)
-        arguments = _checked(made, functions)
+        arguments = _checked(made, functions, checker)
         needed(made.name == dealt["name"], "unknown_function", "it calls another function than it was asked to")
-        needed(made.name not in instruction, "names_function", "the request names the function")
+        needed(not names(instruction, made.name), "names_function", "the request names the function")
         if self.said:
             function = functions[made.name]
             unsaid = [
@@ -163,7 +198,7 @@ class StructuredCall(Task):
             )
         ]
         blind = parsed(reply, _Call)
-        same = blind.name == made.name and _folded(_checked(blind, functions)) == _folded(arguments)
+        same = blind.name == made.name and _folded(_checked(blind, functions, checker)) == _folded(arguments)
         needed(same, "other_call", "the judge makes another call of the request")
         call = {
             "id": "call_1",
@@ -202,39 +237,37 @@ class StructuredCall(Task):
         return found
 
 
-def _checked(call: _Call, functions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _checked(call: _Call, functions: Mapping[str, Mapping[str, Any]], checker: Checker) -> dict[str, Any]:
     """The call's arguments, which its function's schema allows. Reasons: unknown_function, bad_arguments, bad_tools."""
     import orjson
 
     if call.name not in functions:
         raise Rejected("unknown_function", "the call names a function that there is not")
+    schema = functions[call.name].get("parameters") or {"type": "object"}
+    if isinstance(schema, Mapping) and "additionalProperties" not in schema and schema.get("properties"):
+        schema = {**schema, "additionalProperties": False}  # an argument that the function does not have is made up
     try:
+        validator = checker.prepare(schema)
         arguments = orjson.loads(call.arguments)
+    except UserError:
+        raise Rejected("bad_tools", "a function's parameters are no JSON Schema that can be used") from None
     except orjson.JSONDecodeError:
         raise Rejected("bad_arguments", "the arguments are no JSON") from None
     if not isinstance(arguments, dict):
         raise Rejected("bad_arguments", "the arguments are no object")
-    for name in _broken_rules(functions[call.name].get("parameters") or {"type": "object"}, arguments):
-        raise Rejected("bad_arguments", f"against the schema's rule {name}")
+    for error in validator.iter_errors(arguments):
+        raise Rejected("bad_arguments", f"against the schema's rule {'/'.join(map(str, error.schema_path))}")
+    needed(_depth(arguments) <= _MAX_DEPTH, "bad_arguments", "the arguments are nested too deeply")
     return arguments
 
 
-def _broken_rules(schema: Any, arguments: dict[str, Any]) -> list[str]:
-    import jsonschema_rs
-
-    if isinstance(schema, Mapping) and "additionalProperties" not in schema and schema.get("properties"):
-        schema = {**schema, "additionalProperties": False}  # an argument that the function does not have is made up
-    try:
-        validator = jsonschema_rs.validator_for(
-            schema, pattern_options=jsonschema_rs.RegexOptions(), retriever=_fetch_nothing
-        )
-    except ValueError:
-        raise Rejected("bad_tools", "a function's parameters are no JSON Schema that can be used") from None
-    return ["/".join(map(str, error.schema_path)) for error in validator.iter_errors(arguments)]
-
-
-def _fetch_nothing(address: str) -> Any:
-    raise UserError("a schema refers to another one elsewhere, and nothing is fetched")
+def _depth(value: Any) -> int:
+    """How deep lists and objects are nested in a value."""
+    depth, level = 0, [value]
+    while level := [one for one in level if isinstance(one, dict | list)]:
+        depth += 1
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    return depth
 
 
 def _choices(function: Mapping[str, Any], name: str) -> list[Any]:
@@ -255,12 +288,18 @@ def _is_said(value: Any, request: str, choices: list[Any]) -> bool:
     if isinstance(value, dict):
         return all(_is_said(one, request, []) for one in value.values())
     if isinstance(value, int | float):
-        return abs(value) <= _IN_WORDS or f"{value:g}" in request.replace(",", "")
-    words = [word.lower() for word in _WORD.findall(value)]
+        said = (Decimal(found.replace(",", "")) for found in _NUMBER.findall(request))
+        return abs(value) <= _IN_WORDS or Decimal(str(abs(value))) in said
     if any(character.isdigit() for character in value):
         return True
-    low = request.lower()
-    return not words or sum(word in low for word in words) * 2 > len(words)
+    low = request.casefold()
+    spaced, words = set(_WORD.findall(low)), _WORD.findall(value.casefold())
+    return not words or sum(word in (low if _is_chinese(word) else spaced) for word in words) * 2 > len(words)
+
+
+def _is_chinese(word: str) -> bool:
+    """Whether a word of `_WORD` is Chinese, and so may stand within another."""
+    return "\u3400" <= word[0] <= "\u9fff"
 
 
 def _folded(value: Any) -> Any:

@@ -1,5 +1,4 @@
-"""A teacher behind one or several OpenAI-compatible endpoints, and the lean way there: aiohttp, 8–14 times less CPU a
-request than the openai SDK."""
+"""A teacher behind one or several OpenAI-compatible endpoints: what is said to it, and what it says."""
 
 from __future__ import annotations
 
@@ -8,8 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import orjson
@@ -18,12 +16,12 @@ from schemas.errors import UserError
 from synth.budget import Price
 from synth.request import Answer
 from synth.structured import told_in_words
+from synth.teachers.http import Client
+from synth.teachers.line import Flow, Lost, Reply, counted
+from synth.teachers.responses import as_responses, read_response
 
-if TYPE_CHECKING:
-    import aiohttp
-
-MAX_ANSWER_BYTES = 64 << 20
-CONNECT_SECONDS = 10.0
+Api = Literal["chat", "responses"]
+Transport = Literal["http", "openai", "batch", "vllm", "llama"]
 
 _DURATION = re.compile(
     r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9})ms)?"
@@ -60,6 +58,11 @@ class Endpoint:
     endpoint does not tell them in its headers. `structured` is what it does with a JSON Schema: `json_schema` takes it,
     `words` needs it told in the prompt; an endpoint that refuses the first is given the second. Some models want
     `completion_cap: max_completion_tokens`; that too is found out.
+
+    `api` is what is spoken, /chat/completions or /responses; answers and their keys are the same. `transport` is how:
+    `http` our own lean client, `openai` the SDK (for what only it can do with proxies and certificates), `batch` the
+    Batch API (hours, at half the price; at most `batch_rows` and `batch_bytes` a file), `vllm` no address but the
+    engine in this process, whose url is `http://localhost` and whose `options` are vllm.LLM's.
     """
 
     url: str
@@ -71,11 +74,29 @@ class Endpoint:
     structured: Literal["json_schema", "words"] = "json_schema"
     completion_cap: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    api: Api = "chat"
+    transport: Transport = "http"
+    batch_rows: int = 50_000
+    batch_bytes: int = 100 << 20
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(self.url)
+            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and self.url.isprintable()
+        except ValueError:
+            raise UserError("an endpoint's address is none", hint="as in https://api.openai.com/v1") from None
+        if not good:
             raise UserError(f"{self.shown!r} is not the address of an endpoint", hint="as in https://api.openai.com/v1")
+        for name, said, known in (("api", self.api, Api), ("transport", self.transport, Transport)):
+            if said not in get_args(known):
+                raise UserError(
+                    f"{self.shown} has the {name} {said!r}", hint=f"give one of {', '.join(get_args(known))}"
+                )
+        if self.batch_rows < 1 or self.batch_bytes < 1:
+            raise UserError(
+                f"a batch for {self.shown} may hold nothing", hint="give batch_rows and batch_bytes 1 or more"
+            )
         if parts.username or parts.password:
             raise UserError(f"the address of {self.shown} holds a password", hint="name its variable with key_env")
 
@@ -129,106 +150,50 @@ class Teacher:
             raise UserError(f"the teacher {self.name} may answer with {self.max_tokens} tokens", hint="give 1 or more")
 
 
-class NotSent(Exception):  # noqa: N818 - an outcome
-    """No connection: the request has not reached the endpoint, and is not billed."""
+class ApiLine:
+    """What all lines to an endpoint have that speaks one of OpenAI's APIs: its key, its words, what it supports not."""
 
-
-class Lost(Exception):  # noqa: N818 - an outcome
-    """The request went out and no answer came back whole: it may have been billed."""
-
-
-@dataclass(slots=True)
-class Flow:
-    """When a request was sent and when its answer's latest bytes came; the watch over hung connections reads it."""
-
-    sent: float
-    heard: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What came back: the HTTP status, the headers by name in any case, the body without the key."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Line:
-    """An open line to one endpoint: keeps its connections and what it was found not to support."""
+    together = 0
 
     def __init__(self, teacher: Teacher, endpoint: Endpoint) -> None:
         self.teacher = teacher
         self.endpoint = endpoint
         self.structured = endpoint.structured
         self.completion_cap = endpoint.completion_cap
+        self.path = "/responses" if endpoint.api == "responses" else "/chat/completions"
+        self.headers = dict(endpoint.headers)
         self._key = endpoint.key()
-        base, _, query = endpoint.url.partition("?")
-        self._url = f"{base.rstrip('/')}/chat/completions" + (f"?{query}" if query else "")
-        self._headers = {"Content-Type": "application/json", **endpoint.headers}
         if self._key.value:
             bearer = endpoint.key_header.lower() == "authorization"
-            self._headers[endpoint.key_header] = f"Bearer {self._key.value}" if bearer else self._key.value
-        self._proxy: str | None = None
-        self._session: aiohttp.ClientSession | None = None
+            self.headers[endpoint.key_header] = f"Bearer {self._key.value}" if bearer else self._key.value
 
-    async def open(self) -> None:
-        """Get ready to send, through the proxy that the environment names for such addresses, if any."""
-        from urllib.request import getproxies, proxy_bypass
+    @property
+    def spoken(self) -> object:
+        """What `learn` may change."""
+        return self.structured, self.completion_cap
 
-        import aiohttp
-        from yarl import URL
-
-        # Looked up once: aiohttp's own `trust_env` does it in a thread for each request, and would read .netrc.
-        parts = urlsplit(self._url)
-        self._proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
-
-        self._address = URL(self._url)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-
-    async def close(self) -> None:
-        """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-
-    def payload(self, body: Mapping[str, Any], sample: int) -> bytes:
-        """The bytes to send: the body as this endpoint takes it, with the model. A seed is moved on by the sample."""
+    def said(self, body: Mapping[str, Any], sample: int) -> dict[str, Any]:
+        """What to send: the body as this endpoint takes it, with the model. A seed is moved on by the sample."""
         said = told_in_words(body) if self.structured == "words" else dict(body)
         said["model"] = self.teacher.model
-        if self.completion_cap != "max_tokens" and "max_tokens" in said:
-            said[self.completion_cap] = said.pop("max_tokens")
         if sample and isinstance(said.get("seed"), int):
             said["seed"] += sample
-        return orjson.dumps(said)
+        if self.endpoint.api == "responses":
+            return as_responses(said)
+        if self.completion_cap != "max_tokens" and "max_tokens" in said:
+            said[self.completion_cap] = said.pop("max_tokens")
+        return said
 
-    async def send(self, payload: bytes, flow: Flow) -> Reply:
-        """Send and wait for the whole answer, noting in `flow` when bytes come. Raises NotSent or Lost."""
-        import aiohttp
+    def read(self, key: str, body: bytes) -> Answer:
+        """The answer in a body. Raises Lost when there is none in it."""
+        return read_response(key, body) if self.endpoint.api == "responses" else read_answer(key, body)
 
-        assert self._session is not None
-        try:
-            async with self._session.post(
-                self._address, data=payload, headers=self._headers, allow_redirects=False, proxy=self._proxy
-            ) as response:
-                flow.heard = monotonic()
-                parts, size = [], 0
-                content = response.content
-                while not content.at_eof():
-                    part = await content.readany()
-                    flow.heard = monotonic()
-                    parts.append(part)
-                    size += len(part)
-                    if size > MAX_ANSWER_BYTES:
-                        raise Lost(f"the answer is over {MAX_ANSWER_BYTES >> 20} MiB")
-                return Reply(response.status, response.headers, self._key.hidden_in(b"".join(parts)))
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise NotSent(self.clean(error)) from None
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise Lost(self.clean(error)) from None
+    def keeps(self, key: str) -> bool:
+        """Nothing is kept for us."""
+        return False
+
+    def forget(self, key: str) -> None:
+        """There is nothing to forget."""
 
     def clean(self, error: object) -> str:
         """What an error says, short and without the key."""
@@ -249,6 +214,27 @@ class Line:
             self.completion_cap = "max_completion_tokens"
             return True
         return False
+
+
+class HttpLine(ApiLine):
+    """A line by our own HTTP client."""
+
+    def __init__(self, teacher: Teacher, endpoint: Endpoint) -> None:
+        super().__init__(teacher, endpoint)
+        self._client = Client(endpoint.url, self.headers)
+
+    async def open(self) -> None:
+        """Get ready to send. Raises UserError for a proxy that cannot be used."""
+        await self._client.open()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    async def ask(self, key: str, body: Mapping[str, Any], sample: int, flow: Flow) -> Reply:
+        """Send and wait for the whole answer, noting in `flow` when bytes come. Raises NotSent or Lost."""
+        reply = await self._client.ask("POST", self.path, orjson.dumps(self.said(body, sample)), flow)
+        return Reply(reply.status, reply.headers, self._key.hidden_in(reply.body))
 
 
 def read_answer(key: str, body: bytes) -> Answer:
@@ -273,8 +259,8 @@ def read_answer(key: str, body: bytes) -> Answer:
             text=str(refusal) if refusal and not text else text,
             tool_calls=tuple(call for call in calls if isinstance(call, dict)),
             finish_reason=finish,
-            prompt_tokens=_count(usage.get("prompt_tokens")),
-            completion_tokens=_count(usage.get("completion_tokens")),
+            prompt_tokens=counted(usage.get("prompt_tokens")),
+            completion_tokens=counted(usage.get("completion_tokens")),
             model=str(said.get("model") or ""),
             id=str(said.get("id") or ""),
             refused=bool(refusal) or finish == "content_filter",
@@ -359,7 +345,3 @@ def _text(content: Any) -> str | None:
     if content is None or isinstance(content, str):
         return content
     return "".join(part["text"] for part in content if part.get("type") == "text")
-
-
-def _count(said: Any) -> int:
-    return said if isinstance(said, int) and not isinstance(said, bool) and said >= 0 else 0

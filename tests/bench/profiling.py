@@ -193,7 +193,7 @@ def by_hand(path: Path, first: int, rows: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         give_dictionary(Path(folder))  # without the network textstat has no dictionary of its own
         import langdetect
-        import pandas as pd  # type: ignore[import-untyped]
+        import pandas as pd
         import textstat
 
         langdetect.DetectorFactory.seed = 0

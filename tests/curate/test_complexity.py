@@ -170,7 +170,7 @@ def test_what_is_shown_is_masked_and_cut() -> None:
     shown = complexity._top(frame)
 
     first, second = shown["call"]["objects"]
-    assert first == "<email>"
+    assert first == "<EMAIL_ADDRESS>"
     assert len(second) <= 24
 
 

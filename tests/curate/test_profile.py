@@ -132,7 +132,7 @@ def test_what_the_reader_of_the_files_knows_is_kept_and_made_fit_to_show() -> No
 
     assert (found["formats"], found["files"], found["bytes"]) == ({"alpaca": 1}, 2, 99)
     assert found["rejected_examples"] == [
-        {"reason": "bad_json", "file": "a\\u001b[31m.jsonl", "line": 7, "excerpt": "call <phone>"}
+        {"reason": "bad_json", "file": "a\\u001b[31m.jsonl", "line": 7, "excerpt": "call <CN_MOBILE>"}
     ]
     assert [finding["kind"] for finding in found["findings"]] == ["rejected_input"]
 

@@ -44,7 +44,7 @@ def test_yes_is_counted_with_masked_examples() -> None:
         "id": "0" * 32,
         "where": "",
         "instruction": "Who?",
-        "excerpt": "Sure! Write to <email>.",
+        "excerpt": "Sure! Write to <EMAIL_ADDRESS>.",
         "because": "opens with “Sure!”",
     }
 

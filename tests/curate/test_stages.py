@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from curate.engines.shards import checked_choice, run_shards
 from curate.marks import Marked, Step, mark
 from curate.stage import Compare, Edit, Edited, Example, Fetch, Filter, Stage
-from curate.stages import repetition
 from curate.stages.decontaminate import Decontaminate
 from schemas.chat import FIELDS
 from schemas.chat import field as field_expression
@@ -577,15 +576,6 @@ def test_repetition_does_not_depend_on_what_stands_in_other_rows() -> None:
     texts = [line, f"{line}\n{line}\n{line}\n{line}", line, ""]
 
     assert answers("repetition", *texts) == [None, "repeated_lines", None, None]
-
-
-def test_a_text_is_measured_alike_in_any_slice(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = pl.Series(["茶是世界上最好的饮料。" * 9, "a b c d " * 30, "", None, "one two three"] * 5)
-    whole = repetition.measures(texts)
-
-    monkeypatch.setattr(repetition, "_SLICE_CHARS", 50)
-
-    assert repetition.measures(texts).to_list() == whole.to_list()
 
 
 def test_normalising_changes_the_content_hash_of_just_the_rows_it_changes() -> None:

@@ -7,6 +7,11 @@ It prints its port and serves until its input closes. POST /v1/chat/completions 
 that was (/change does not); GET /counts and GET /bill tell what happened. A request is billed when its slot is through,
 whether or not anybody still listens, as a provider does. Faults are drawn from the request's content and how often it
 has come: the same run meets the same faults, and a retry draws anew.
+
+/v1/responses is the same in other words. /v1/files and /v1/batches take batches, each done after `batch_seconds`, its
+lines in no order; `batch_ends` says how (`completed`, or after a `batch_share` of its requests `expired`, `cancelled`,
+`failed`), faults of single requests go to its error file, and a share of `batch_faults` of calls is answered with an
+error although it was carried out.
 """
 
 from __future__ import annotations
@@ -50,6 +55,8 @@ class Settings:
     hangs: float = 0.0
     slow_bodies: float = 0.0
     slow_seconds: float = 3.0
+    long: float = 0.0
+    long_seconds: float = 4.0
     bad: float = 0.0
     poison: float = 0.0
     torn: float = 0.0
@@ -63,6 +70,11 @@ class Settings:
     refuse_schema: bool = False
     max_completion_tokens_only: bool = False
     key: str = ""
+    batch_seconds: float = 0.3
+    batch_ends: str = "completed"
+    batch_share: float = 0.5
+    batch_code: str = "invalid_request"
+    batch_faults: float = 0.0
 
 
 @dataclass
@@ -91,8 +103,101 @@ class Endpoint:
         self.busy = 0
         self.open = 0
         self.waiting: deque[tuple[Connection, dict[str, Any], str, str]] = deque()
+        self.files: dict[str, bytes] = {}
+        self.batches: dict[str, dict[str, Any]] = {}
         self.allowance = self.settings.burst or self.settings.requests_per_minute / 60
         self.allowance_at = 0.0
+
+    def done(self, ordered: dict[str, Any], book: Book) -> None:
+        """A batch has ended: its answers and its errors are in two files."""
+        if book is not self.book:
+            return
+        lines = [json.loads(line) for line in self.files[ordered["input_file_id"]].splitlines()]
+        lines.sort(key=lambda line: hashlib.sha256(line["custom_id"].encode()).digest())
+        ends = self.settings.batch_ends
+        count = (
+            len(lines)
+            if ends == "completed"
+            else 0
+            if ends == "failed"
+            else int(self.settings.batch_share * len(lines))
+        )
+        answers, errors = [], []
+        for number, line in enumerate(lines):
+            asked = as_chat(line["body"]) if line["url"].endswith("/responses") else line["body"]
+            name = name_of(asked)
+            self.book.seen[name] += 1
+            fault = self.fault(name)
+            said: dict[str, Any] = {"custom_id": line["custom_id"], "response": None, "error": None}
+            if number >= count:
+                said["error"] = {"code": "batch_expired", "message": "This request could not be executed in time."}
+                errors.append(said)
+            elif fault:
+                status = {"bad": 400, "stray_refusals": 429}.get(fault, 500)
+                self.book.counts["errors" if status == 500 else fault] += 1
+                said["response"] = {"status_code": status, "body": {"error": {"message": "This request is wrong"}}}
+                errors.append(said)
+            else:
+                said["response"] = {"status_code": 200, "request_id": name, "body": self.answer(asked, name)}
+                self.book.delivered[name] += 1
+                answers.append(said)
+        if ends == "failed":
+            ordered["errors"] = {"data": [{"code": self.settings.batch_code, "message": "This batch is wrong"}]}
+            errors = []
+        for kind, held in (("output_file_id", answers), ("error_file_id", errors)):
+            if held:
+                ordered[kind] = f"file-{len(self.files)}"
+                self.files[ordered[kind]] = b"\n".join(orjson.dumps(one) for one in held) + b"\n"
+        ordered["status"] = ends
+
+    def answer(self, asked: dict[str, Any], name: str) -> dict[str, Any]:
+        """What is said to a request, and billed."""
+        settings, book = self.settings, self.book
+        last = asked["messages"][-1]["content"]
+        text = settings.text or f"answer to {last} from {name}"
+        if "repair" in settings.text and len(asked["messages"]) > 1:
+            text = '{"score": 3}'
+        cap = asked.get("max_completion_tokens", asked.get("max_tokens", 1 << 30))
+        content = sum(len(message["content"].encode()) for message in asked["messages"])
+        prompt = int(settings.tokens_per_byte * content) + 8
+        completion = min(cap, settings.text_tokens or len(text) // 4 + 1)
+        book.billed[name] += 1
+        book.tokens[name] += prompt + completion
+        book.counts["billed"] += 1
+        cut = cap == completion
+        said: dict[str, Any] = {"id": f"chatcmpl-{name}", "model": asked["model"]}
+        if asked.get("responses"):
+            item = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
+            thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "thinking"}]}
+            said |= {"object": "response", "output": [thought, item], "status": "incomplete" if cut else "completed"}
+            said |= {"incomplete_details": {"reason": "max_output_tokens"} if cut else None}
+            usage = {"input_tokens": prompt, "output_tokens": completion}
+        else:
+            message = {"role": "assistant", "content": text}
+            choice = {"index": 0, "message": message, "finish_reason": "length" if cut else "stop"}
+            said |= {"object": "chat.completion", "choices": [choice]}
+            usage = {"prompt_tokens": prompt, "completion_tokens": completion}
+        if settings.usage:
+            said["usage"] = usage
+        return said
+
+    def fault(self, name: str) -> str:
+        """The fault that a request meets this time, if any."""
+        settings = self.settings
+        if not any(getattr(settings, kind) for kind in ("bad", "poison", *DRAWN)):
+            return ""
+        drawn = hashlib.sha256(f"{name}/{self.book.seen[name]}".encode()).digest()
+        number = int.from_bytes(drawn[:6], "big") / 2**48
+        if int(name[:8], 16) / 2**32 > 1 - settings.poison:
+            return "errors"
+        if settings.bad and int(name[:8], 16) / 2**32 < settings.bad:  # the request's own fault, each time it comes
+            return "bad"
+        for kind in DRAWN:
+            share = getattr(settings, kind)
+            if number < share:
+                return kind
+            number -= share
+        return ""
 
 
 class Connection(asyncio.Protocol):
@@ -129,9 +234,13 @@ class Connection(asyncio.Protocol):
         if len(body) < length:
             return
         self.buffer = body[length:]
-        path = first.split(b" ")[1]
-        if path.startswith(b"/v1/chat/completions"):
-            self.chat(orjson.loads(body[:length]), headers.get(b"authorization", b"").decode())
+        method, path = first.split(b" ")[:2]
+        if path.startswith((b"/v1/chat/completions", b"/v1/responses")):
+            asked = orjson.loads(body[:length])
+            self.chat(asked if b"chat" in path else as_chat(asked), headers.get(b"authorization", b"").decode())
+        elif path.startswith((b"/v1/files", b"/v1/batches")):
+            if self.known(headers.get(b"authorization", b"").decode()):
+                self.batch(method.decode(), path.decode(), body[:length])
         elif path in (b"/settings", b"/change"):
             for name, value in json.loads(body[:length]).items():
                 assert hasattr(self.endpoint.settings, name), name
@@ -165,6 +274,46 @@ class Connection(asyncio.Protocol):
             )
             self.transport.write(head.encode() + body)
 
+    def known(self, authorization: str) -> bool:
+        """Whether the key is right; said when it is not."""
+        key = self.endpoint.settings.key
+        if key and authorization != f"Bearer {key}":
+            wrong = {"message": f"Incorrect API key provided: {authorization[7:]}", "code": "invalid_api_key"}
+            self.send(401, {"error": wrong})
+            return False
+        return True
+
+    def batch(self, method: str, path: str, body: bytes) -> None:
+        """Files and batches."""
+        endpoint, settings, book = self.endpoint, self.endpoint.settings, self.endpoint.book
+        book.counts["batch_calls"] += 1
+        told: Any = {"error": {"message": "no such thing"}}
+        if (method, path) == ("POST", "/v1/files"):
+            file = f"file-{len(endpoint.files)}"
+            endpoint.files[file] = body.split(b"\r\n\r\n", 2)[2].rpartition(b"\r\n--")[0]
+            told = {"id": file}
+        elif (method, path) == ("POST", "/v1/batches"):
+            asked = json.loads(body)
+            book.counts["batches"] += 1
+            ordered = {"id": f"batch-{len(endpoint.batches)}", "status": "in_progress", **asked}
+            endpoint.batches[ordered["id"]] = ordered
+            self.loop.call_later(settings.batch_seconds, endpoint.done, ordered, book)
+            told = ordered
+        elif path.startswith("/v1/batches?"):
+            after = path.partition("&after=")[2]
+            names = list(endpoint.batches)[::-1]
+            names = names[names.index(after) + 1 if after else 0 :]
+            told = {"data": [endpoint.batches[name] for name in names[:3]], "has_more": len(names) > 3}
+        elif path.startswith("/v1/batches/"):
+            told = endpoint.batches.get(path[12:], told)
+        elif path.endswith("/content"):
+            told = endpoint.files.get(path.split("/")[3], told)
+        drawn = hashlib.sha256(f"{book.counts['batch_calls']}".encode()).digest()[0] / 256
+        if drawn < settings.batch_faults:
+            self.send(500, {"error": {"message": "The server had an error"}})
+        else:
+            self.send(404 if isinstance(told, dict) and "error" in told else 200, told)
+
     def chat(self, asked: dict[str, Any], authorization: str) -> None:
         endpoint, settings, book = self.endpoint, self.endpoint.settings, self.endpoint.book
         now = self.loop.time()
@@ -173,15 +322,11 @@ class Connection(asyncio.Protocol):
         endpoint.open += 1
         self.asking = True
         book.counts["peak"] = max(book.counts["peak"], endpoint.open)
-        name = hashlib.sha256(orjson.dumps([asked.get("messages"), asked.get("seed")])).hexdigest()[:16]
+        name = name_of(asked)
         book.seen[name] += 1
         if now < book.not_before.get(name, 0.0):
             book.counts["too_early"] += 1
-        if settings.key and authorization != f"Bearer {settings.key}":
-            self.send(
-                401,
-                {"error": {"message": f"Incorrect API key provided: {authorization[7:]}", "code": "invalid_api_key"}},
-            )
+        if not self.known(authorization):
             return
         if settings.status != 200:
             self.send(settings.status, {"error": {"message": settings.message, "code": settings.code}})
@@ -203,7 +348,7 @@ class Connection(asyncio.Protocol):
                 self.refuse(name, now)
                 return
             endpoint.allowance -= 1
-        fault = self.fault(name)
+        fault = endpoint.fault(name)
         if fault == "stray_refusals":
             self.refuse(name, now)
         elif fault == "errors":
@@ -224,23 +369,6 @@ class Connection(asyncio.Protocol):
         else:
             endpoint.waiting.append((self, asked, name, fault))
 
-    def fault(self, name: str) -> str:
-        settings = self.endpoint.settings
-        if not any(getattr(settings, kind) for kind in ("bad", "poison", *DRAWN)):
-            return ""
-        drawn = hashlib.sha256(f"{name}/{self.endpoint.book.seen[name]}".encode()).digest()
-        number = int.from_bytes(drawn[:6], "big") / 2**48
-        if int(name[:8], 16) / 2**32 > 1 - settings.poison:
-            return "errors"
-        if settings.bad and int(name[:8], 16) / 2**32 < settings.bad:  # the request's own fault, each time it comes
-            return "bad"
-        for kind in DRAWN:
-            share = getattr(settings, kind)
-            if number < share:
-                return kind
-            number -= share
-        return ""
-
     def refuse(self, name: str, now: float) -> None:
         wait = self.endpoint.settings.retry_after
         self.endpoint.book.counts["refused"] += 1
@@ -255,7 +383,11 @@ class Connection(asyncio.Protocol):
         settings = self.endpoint.settings
         self.endpoint.busy += 1
         length = 1 + settings.jitter * (int(name[:6], 16) / 2**24)
-        self.loop.call_later(settings.latency * length, self.finish, asked, name, fault, self.endpoint.book)
+        seconds = settings.latency * length
+        if int(name[6:12], 16) / 2**24 < settings.long:  # nothing of it comes before it is done
+            self.endpoint.book.counts["long"] += 1
+            seconds = settings.long_seconds
+        self.loop.call_later(seconds, self.finish, asked, name, fault, self.endpoint.book)
 
     def finish(self, asked: dict[str, Any], name: str, fault: str, book: Book) -> None:
         endpoint, settings = self.endpoint, self.endpoint.settings
@@ -267,32 +399,7 @@ class Connection(asyncio.Protocol):
             connection, its, of, its_fault = endpoint.waiting.popleft()
             if not connection.gone:  # as vLLM, which drops who has hung up
                 connection.serve(its, of, its_fault)
-        last = asked["messages"][-1]["content"]
-        text = settings.text or f"answer to {last} from {name}"
-        if "repair" in settings.text and len(asked["messages"]) > 1:
-            text = '{"score": 3}'
-        cap = asked.get("max_completion_tokens", asked.get("max_tokens", 1 << 30))
-        content = sum(len(message["content"].encode()) for message in asked["messages"])
-        prompt = int(settings.tokens_per_byte * content) + 8
-        completion = min(cap, settings.text_tokens or len(text) // 4 + 1)
-        book.billed[name] += 1
-        book.tokens[name] += prompt + completion
-        book.counts["billed"] += 1
-        said: dict[str, Any] = {
-            "id": f"chatcmpl-{name}",
-            "object": "chat.completion",
-            "model": asked["model"],
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": text},
-                    "finish_reason": "length" if cap == completion else "stop",
-                }
-            ],
-        }
-        if settings.usage:
-            said["usage"] = {"prompt_tokens": prompt, "completion_tokens": completion}
-        body = orjson.dumps(said)
+        body = orjson.dumps(endpoint.answer(asked, name))
         if self.gone:
             book.counts["nobody_there"] += 1
             return
@@ -317,6 +424,23 @@ class Connection(asyncio.Protocol):
             said_of = {"limit": f"{limit:g}", "remaining": left, "reset": "1s"}
             headers = "".join(f"x-ratelimit-{name}-requests: {value}\r\n" for name, value in said_of.items())
         self.send(200, body, headers)
+
+
+def name_of(asked: dict[str, Any]) -> str:
+    """The name of a request in the book: of what it says, by whatever way it comes."""
+    return hashlib.sha256(orjson.dumps([asked.get("messages"), asked.get("seed")])).hexdigest()[:16]
+
+
+def as_chat(asked: dict[str, Any]) -> dict[str, Any]:
+    """A request to /responses in the words of /chat/completions."""
+    assert asked.get("store") is False
+    return {
+        "model": asked["model"],
+        "messages": asked["input"],
+        "max_tokens": asked["max_output_tokens"],
+        "responses": True,
+        **({"response_format": asked["text"]["format"]} if "text" in asked else {}),
+    }
 
 
 class Running:

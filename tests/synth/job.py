@@ -1,4 +1,4 @@
-"""One job as a process of its own, to be killed: python job.py HOME URL REQUESTS OUT"""
+"""One job as a process of its own, to be killed: python job.py HOME URL REQUESTS OUT ['{"api": …}']"""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from synth.teachers.openai_api import Endpoint, Teacher
 
 def main() -> None:
     """Ask, and write what came out only when all of it is there."""
-    home, url, requests, out = sys.argv[1:]
-    teacher = Teacher("one", "stub", (Endpoint(url),), max_tokens=64)
+    home, url, requests, out, *more = sys.argv[1:]
+    endpoint = Endpoint(url, **orjson.loads(more[0])) if more else Endpoint(url)
+    teacher = Teacher("one", "stub", (endpoint,), max_tokens=64)
     asked = (Request({"messages": [{"role": "user", "content": f"question {n}"}]}) for n in range(int(requests)))
     with Journal(Path(home)) as journal:
         lines = [orjson.dumps(asdict(outcome)) for outcome in run(asked, [teacher], journal)]

@@ -105,6 +105,27 @@ def test_the_claim_of_a_process_that_died_is_free_and_counts_as_spent(tmp_path: 
     assert (spent.uncertain_tokens, spent.reserved_tokens) == (100, 100)
 
 
+def test_a_claim_whose_answer_is_kept_elsewhere_is_taken_over_and_nothing_is_lost(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        journal.claim([(KEYS[0], COST), (KEYS[1], COST)], "job", Budget())
+
+    with Journal(tmp_path) as journal:
+        journal.adopt([KEYS[0], KEYS[5]])
+        said = journal.claim([(KEYS[0], COST), (KEYS[1], COST)], "job", Budget())
+        spent = journal.spent("job")
+
+    assert said == ["mine", "mine"]
+    assert (spent.uncertain_tokens, spent.reserved_tokens) == (100, 200)
+
+
+def test_the_claim_of_a_living_process_is_not_taken_over(tmp_path: Path) -> None:
+    with Journal(tmp_path) as one, Journal(tmp_path) as other:
+        one.claim([(KEYS[0], COST)], "job", Budget())
+        other.adopt([KEYS[0]])
+
+        assert other.claim([(KEYS[0], COST)], "job", Budget()) == ["elsewhere"]
+
+
 @pytest.mark.parametrize("cut", [1, 2, 9, 40, 100, 150])
 def test_a_torn_tail_is_cut_off_and_what_is_before_it_stays(tmp_path: Path, cut: int) -> None:
     with Journal(tmp_path) as journal:

@@ -9,11 +9,10 @@ import pytest
 
 from schemas.errors import UserError
 from synth.budget import Price
+from synth.teachers.line import Lost, Reply
 from synth.teachers.openai_api import (
     Endpoint,
-    Line,
-    Lost,
-    Reply,
+    HttpLine,
     Teacher,
     duration,
     error_of,
@@ -174,7 +173,7 @@ def test_a_key_is_read_from_the_environment_or_a_file(monkeypatch: pytest.Monkey
     two = Endpoint("https://a.example/v1", key_file=str(tmp_path / "key"))
 
     assert (one.key().value, two.key().value) == ("sk-one", "sk-two")
-    assert "sk-one" not in repr(one) + repr(one.key()) + str(vars(Line(Teacher("t", "m", (one,)), one))["_key"])
+    assert "sk-one" not in repr(one) + repr(one.key()) + str(vars(HttpLine(Teacher("t", "m", (one,)), one))["_key"])
 
 
 @pytest.mark.parametrize(
@@ -203,7 +202,7 @@ def test_an_endpoint_is_sent_what_it_understands() -> None:
     endpoint = Endpoint(
         "https://a.example/v1?api-version=2", structured="words", completion_cap="max_completion_tokens"
     )
-    line = Line(Teacher("t", "m", (endpoint,)), endpoint)
+    line = HttpLine(Teacher("t", "m", (endpoint,)), endpoint)
     asked = {
         "messages": [{"role": "user", "content": "x"}],
         "max_tokens": 5,
@@ -211,8 +210,7 @@ def test_an_endpoint_is_sent_what_it_understands() -> None:
         "response_format": {"type": "json_object"},
     }
 
-    sent = orjson.loads(line.payload(asked, 2))
+    sent = line.said(asked, 2)
 
     assert (sent["model"], sent["max_completion_tokens"], sent["seed"]) == ("m", 5, 9)
     assert not sent.keys() & {"max_tokens", "response_format"}
-    assert vars(line)["_url"] == "https://a.example/v1/chat/completions?api-version=2"

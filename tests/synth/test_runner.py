@@ -218,6 +218,62 @@ def test_a_slow_answer_that_flows_is_waited_for(served: Running, tmp_path: Path)
     assert (events[-1]["lost"], paid_again(served)) == (0, 0)
 
 
+def test_a_long_answer_among_short_ones_is_waited_for(served: Running, tmp_path: Path) -> None:
+    served.set(latency=0.02, long=0.01, long_seconds=4.0, text_tokens=4)
+
+    found, events = asked(
+        tmp_path, questions(300), [teacher(served.url, max_tokens=2_000)], patience=Patience(hung=0.5)
+    )
+
+    assert all(isinstance(outcome, Answer) for outcome in found)
+    assert served.counts()["long"] > 0
+    assert (events[-1]["lost"], paid_again(served)) == (0, 0)
+
+
+def test_an_endpoint_that_refuses_for_ever_is_waited_for_only_so_long(served: Running, tmp_path: Path) -> None:
+    found, _ = asked(tmp_path, questions(20), [teacher(served.url)])
+    served.set(requests_per_minute=0.001, burst=0.5, retry_after=0.2)
+
+    with pytest.raises(UserError, match="has refused every request for") as error:
+        asked(tmp_path, questions(40), [teacher(served.url)], patience=Patience(refused=2.0))
+    counts = served.counts()
+    served.set(requests_per_minute=0)
+    again, _ = asked(tmp_path, questions(40), [teacher(served.url)])
+
+    assert "Rate limit reached" in error.value.message and "goes on later" in error.value.hint
+    assert (counts["too_early"], counts["billed"]) == (0, 0)
+    assert again[:20] == found
+    assert served.counts()["billed"] == 20
+
+
+def test_an_endpoint_that_asks_for_a_wait_beyond_all_patience_says_so_at_once(served: Running, tmp_path: Path) -> None:
+    served.set(requests_per_minute=0.001, burst=0.5, retry_after=7_200)
+
+    with pytest.raises(UserError, match=r"asks us to wait 7,[12]") as error:
+        asked(tmp_path, questions(40), [teacher(served.url)])
+
+    assert "of the hour or the day" in error.value.hint
+
+
+def test_a_rate_limit_that_works_is_borne_however_long(served: Running, tmp_path: Path) -> None:
+    served.set(requests_per_minute=120, burst=1, retry_after=0.5)
+
+    found, events = asked(tmp_path, questions(16), [teacher(served.url)], patience=Patience(refused=2.0))
+
+    assert all(isinstance(outcome, Answer) for outcome in found)
+    assert events[-1]["seconds"] > 4
+
+
+def test_answers_elsewhere_keep_a_job_going_where_one_endpoint_refuses(served: Running, tmp_path: Path) -> None:
+    served.set(requests_per_minute=0.001, burst=0.5, retry_after=0.2)
+    with endpoint(latency=0.3, slots=2) as slow:
+        found, _ = asked(
+            tmp_path, questions(30), [teacher(served.url, slow.url)], patience=Patience(refused=2.0, endpoint=3.0)
+        )
+
+    assert all(isinstance(outcome, Answer) for outcome in found)
+
+
 def test_bad_requests_are_not_asked_again(served: Running, tmp_path: Path) -> None:
     served.set(bad=0.1)
 
@@ -449,7 +505,7 @@ def test_an_endpoint_that_does_not_say_what_it_billed_is_taken_at_the_most(serve
 
 @pytest.mark.slow
 def test_no_budget_is_exceeded_in_random_runs(served: Running, tmp_path: Path) -> None:
-    budgets(served, tmp_path, 100)
+    budgets(served, tmp_path, 30)
 
 
 @pytest.mark.soak

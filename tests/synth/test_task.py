@@ -11,8 +11,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from schemas.errors import Rejected
-from synth.prompting import conversation, filled, question, quoted, schema_of
-from synth.reading import declines, helpful, in_language, literals, parsed, said, same_literals, written
+from synth.prompting import conversation, filled, question, quoted, strict_schema
+from synth.reading import declines, helpful, in_language, literals, names, parsed, said, same_literals, written
 from synth.request import Answer, Failure, Request
 from synth.spans import find_span
 from synth.task import Made, OneRound, Reply, Said, Seed, companions, play, play_all, tag_of, turn
@@ -225,7 +225,7 @@ def test_what_is_filled_in_is_not_filled_again() -> None:
 
 
 def test_schemas_require_every_key_and_allow_no_other() -> None:
-    assert schema_of(Shape) == {
+    assert strict_schema(Shape) == {
         "type": "object",
         "properties": {"verdict": {"enum": ["yes", "no"], "type": "string"}},
         "required": ["verdict"],
@@ -404,3 +404,22 @@ def test_extra_is_json() -> None:
     made = Seed.of(CHAT).chat("Q", "A", {"way": "deepen"})
 
     assert json.loads(json.dumps(made.extra())) == {"way": "deepen", "depth": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase", "named"),
+    [
+        ("My shampoo is open.", "ham", False),
+        ("Ham or cheese?", "ham", True),
+        ("shampoo and HAM", " Ham ", True),
+        ("我要refund，谢谢", "Refund", True),
+        ("包裹的物流信息", "物流", True),
+        ("learn C++ now", "C++", True),
+        ("learn C++11 now", "C++", True),
+        ("a prepaid card", "paid", False),
+        ("", "ham", False),
+        ("anything", "", False),
+    ],
+)
+def test_a_phrase_is_named_where_it_stands_as_words_of_its_own(text: str, phrase: str, named: bool) -> None:
+    assert names(text, phrase) is named

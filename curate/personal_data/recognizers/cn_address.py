@@ -52,6 +52,8 @@ class CnAddressRecognizer(ShapeRecognizer):
     spoken of. A region or a street alone is no address."""
 
     ENTITY = "CN_ADDRESS"
+    hint = "[0-9０-９]|[A-Za-z一二三四五六七八九十百千甲乙丙丁][-－—–]?(?:[号號栋幢座层楼室房门户]|单元)"
+    """What every detail of an address has; the names of places alone are 50,000 characters of pattern."""
     SHAPES = (
         ("from a province", rf"{_REGION_FIRST}{_REGION}{_CITY}?(?:{_UNIT}[ ,，]?){{1,7}}{_DETAIL}", 0.75),
         ("from a city", rf"{_CITY_FIRST}{_CITY}(?:{_UNIT}[ ,，]?){{1,7}}{_DETAIL}", 0.7),

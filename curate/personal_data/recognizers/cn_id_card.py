@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from curate.personal_data import check_digits
+
 from .shape import ALONE, DIGIT, ENDED, ShapeRecognizer, digits, is_date, plain
 
 _PROVINCES = frozenset(
@@ -9,8 +11,6 @@ _PROVINCES = frozenset(
     for first, last in ((11, 15), (21, 23), (31, 37), (41, 46), (50, 54), (61, 65), (71, 71), (81, 83))
     for code in range(first, last + 1)
 )
-_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-_CHECK = "10X98765432"
 
 _GAP = r"[ \-－　.]?"
 _LONG = rf"{DIGIT}(?:{_GAP}{DIGIT}){{16}}{_GAP}[0-9０-９XxＸｘ]{ENDED}"
@@ -44,9 +44,4 @@ class CnIdCardRecognizer(ShapeRecognizer):
             return None if is_date(1900 + int(number[6:8]), int(number[8:10]), int(number[10:12])) else False
         if not is_date(int(number[6:10]), int(number[10:12]), int(number[12:14])):
             return False
-        return True if check_digit(digits(number[:17])) == number[17] else None
-
-
-def check_digit(number: str) -> str:
-    """Check digit (0 to 9 or X) of the first 17 digits."""
-    return _CHECK[sum(int(char) * weight for char, weight in zip(number, _WEIGHTS, strict=True)) % 11]
+        return True if "0123456789X"[check_digits.cn_id(digits(number[:17]))] == number[17] else None

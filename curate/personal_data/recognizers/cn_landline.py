@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import phonenumbers
+
 from .shape import ALONE, DIGIT, ENDED, NOT_ORDER, ShapeRecognizer, digits
 
 _COUNTRY = r"(?:(?:[+＋]|00)?86[ \-－]?)?"
@@ -32,4 +34,17 @@ class CnLandlineRecognizer(ShapeRecognizer):
     )
 
     def validate_result(self, pattern_text: str) -> bool | None:
-        return False if len(set(digits(pattern_text)[-7:])) == 1 else None
+        number = digits(pattern_text)
+        if len(set(number[-7:])) == 1:
+            return False
+        # 020 is Guangzhou and London: what is written in English and is a British number is one.
+        is_british = self.supported_language == "en" and number.startswith("0") and is_british_number(number)
+        return False if is_british else None
+
+
+def is_british_number(number: str) -> bool:
+    """Whether these digits are a number of the United Kingdom as it is dialled there, by its numbering plan."""
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse(number, "GB"))
+    except phonenumbers.NumberParseException:
+        return False

@@ -12,7 +12,10 @@ _NUMBER = (
     rf"|{DIGIT}{{3}}{_GAP}{DIGIT}{{5}}|{DIGIT}{{4}}{_GAP}{DIGIT}{{4}})"
 )
 _SPACED = rf"[1１]{_GAP}[3-9３-９](?:{_GAP}{DIGIT}){{9}}"
-_END = r"(?![0-9０-９A-Za-z_]|[.．]\d|[ \-]?\d{4})"
+_END = (
+    r"(?![0-9０-９A-Za-z_]|[.．]\d|[ \-]?\d{4}"
+    r"|[ \t]?(?:元|圆|块钱|万元|亿|美元|港元|日元|欧元|人民币|RMB|USD|CNY|字节|bytes|毫秒|微秒|纳秒))"
+)
 _CALLED = (
     r"(?<=(?:电话|電話|手机|手機|联系|聯[繫絡]|号码|號碼|热线|微信|致电|拨打|短信|mobile|phone|\btel\b|call"
     r"|contact|whatsapp)[^\n0-9０-９]{0,12})"
@@ -24,7 +27,7 @@ _SPELT = (
 )
 _SPELT_AS = str.maketrans(_NUMERALS, "0011223456789")
 _FIRST = r"(?=[(（]?[+＋]?[0-9０-９])"
-_NOT_MONEY = r"(?<![¥￥$€£.+\-=&#])"
+_NOT_MONEY = r"(?<![¥￥$€£.+\-=&#])(?<!(?:金额|总额|余额|价格|总价|售价|营收|收入|预算|市值)[:：为是]?[ \t]?)"
 
 
 class CnMobileRecognizer(ShapeRecognizer):

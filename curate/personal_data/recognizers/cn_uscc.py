@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from curate.personal_data.check_digits import USCC_ALPHABET, uscc
+
 from .shape import ALONE, ENDED, ShapeRecognizer, plain
 
-_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 _KINDS = frozenset(
     office + kind
     for office, kinds in (
@@ -37,12 +38,6 @@ class CnUsccRecognizer(ShapeRecognizer):
     SHAPES = (("18 characters", ALONE + _CODE + ENDED, 0.5),)
 
     def validate_result(self, pattern_text: str) -> bool | None:
-        code = "".join(char for char in plain(pattern_text).upper() if char in _ALPHABET)
+        code = "".join(char for char in plain(pattern_text).upper() if char in USCC_ALPHABET)
         # One number in 31 passes: an identity card's, of 17 digits in a row, is told by its own check digit.
-        return code[:2] in _KINDS and check_character(code[:17]) == code[17]
-
-
-def check_character(code: str) -> str:
-    """Check character of the first 17."""
-    total = sum(_ALPHABET.index(char) * pow(3, place, 31) for place, char in enumerate(code))
-    return _ALPHABET[-total % 31]
+        return code[:2] in _KINDS and USCC_ALPHABET[uscc(code[:17])] == code[17]

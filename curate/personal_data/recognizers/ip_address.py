@@ -17,8 +17,18 @@ _NOT_VERSION = (
 _V6 = r"(?:[0-9a-f]{0,4}:){2,7}(?:[0-9a-f]{1,4}|(?:[0-9]{1,3}\.){3}[0-9]{1,3})?(?:/[0-9]{1,3})?"
 
 
+_WITHIN_NETWORKS = tuple(
+    map(
+        ipaddress.ip_network,
+        ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10"),
+    )
+)
+"""Addresses that every network may use for itself (RFC 1918, 3927, 4193, 6598): they lead to nobody."""
+
+
 class IpAddressRecognizer(ShapeRecognizer):
-    """Addresses that can be some machine's: no version numbers, masks, loopback or unspecified addresses."""
+    """Addresses that can be some machine's in the whole net: no version numbers, masks, loopback or unspecified
+    addresses, nor those that are used within networks."""
 
     ENTITY = "IP_ADDRESS"
     SHAPES = (
@@ -38,6 +48,8 @@ class IpAddressRecognizer(ShapeRecognizer):
         except ValueError:
             return True
         if address.is_loopback or address.is_unspecified or address.is_multicast:
+            return True
+        if any(address in network for network in _WITHIN_NETWORKS):
             return True
         if address.version == 4:
             # 1.2.3.4 is a section or a version more often than a machine.

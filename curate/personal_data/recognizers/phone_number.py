@@ -7,6 +7,7 @@ import regex
 from presidio_analyzer import LocalRecognizer, Pattern, RecognizerResult
 from presidio_analyzer.nlp_engine import NlpArtifacts
 
+from .cn_landline import is_british_number
 from .shape import FLAGS, finding
 
 _GAP = r"[ .\-/–]"
@@ -22,6 +23,13 @@ _SHAPE = (
 _EXTENSION = regex.compile(r" ?(?:x|ext\.?|extension) ?[0-9]{1,6}$", FLAGS)
 _NANP = regex.compile(r"(?:\+?1[ .\-]|\+1)?(?:\([2-9]\d\d\) ?|[2-9]\d\d([ .\-]))[2-9]\d\d[ .\-]\d{4}", FLAGS)
 _NANP_LOOSE = regex.compile(r"(?:(?:\+|00)?\d{1,3}[ .\-])?(?:\(\d{3}\) ?|\d{3}([.\-]))\d{3}[.\-]\d{4}", FLAGS)
+# As they are written in the United Kingdom and on Taiwan, where nothing else is written like that.
+_BRITISH = regex.compile(
+    r"\(?020\)?[ \-]?[378]\d{3}[ \-]?\d{4}|\(?0(?:11\d|1\d1|1\d{3}|2[3489]|[38]\d{2})\)?[ \-]\d{3,4}[ \-]?\d{3,4}"
+    r"|07[1-9]\d{2}[ \-]?\d{3}[ \-]?\d{3}",
+    FLAGS,
+)
+_TAIWANESE = regex.compile(r"09\d{2}[ \-]\d{3}[ \-]?\d{3}|\(0[2-8]\d?\)[ \-]?\d{3,4}[ \-]\d{4}", FLAGS)
 _PAIRS = regex.compile(r"\d\d([ .\-])\d\d\1\d\d", FLAGS)
 _NO_PHONE = regex.compile(
     r"(?:19|20)\d\d[ .\-/]\d{1,2}[ .\-/]\d{1,2}.*|\d{1,2}[ .\-/]\d{1,2}[ .\-/](?:19|20)\d\d|(?:19"
@@ -95,9 +103,15 @@ def _judged(text: str, begin: int, end: int) -> float:
     )
     if _NANP.fullmatch(bare) or _NANP_LOOSE.fullmatch(bare):
         return _SCORE_IN_CONTEXT if in_context else _SCORE
+    if (_BRITISH.fullmatch(bare) and is_british_number(_bare_digits(bare))) or _TAIWANESE.fullmatch(bare):
+        return _SCORE_IN_CONTEXT if in_context else _SCORE
     if not in_context or (_NO_PHONE.fullmatch(bare) and not (" " in bare and count >= 8)):
         return 0.0
     return _SCORE_IN_CONTEXT
+
+
+def _bare_digits(written: str) -> str:
+    return "".join(char for char in written if char.isdigit())
 
 
 def _is_valid(written: str) -> bool:

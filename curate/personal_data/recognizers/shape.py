@@ -9,6 +9,8 @@ from typing import ClassVar
 import regex
 from presidio_analyzer import EntityRecognizer, Pattern, PatternRecognizer, RecognizerResult
 
+from curate.personal_data.check_digits import luhn
+
 FLAGS = regex.ASCII | regex.IGNORECASE | regex.MULTILINE | regex.DOTALL
 """Presidio's own flags, and ASCII: with it `\\b` and `\\w` do not take Chinese characters for letters."""
 
@@ -66,11 +68,7 @@ def digits(text: str) -> str:
 
 def is_luhn(number: str) -> bool:
     """Whether the last of some digits is the check digit of the others (ISO/IEC 7812-1, Luhn 1960)."""
-    total = 0
-    for place, char in enumerate(reversed(number)):
-        value = int(char) * (2 if place % 2 else 1)
-        total += value - 9 if value > 9 else value
-    return total % 10 == 0
+    return luhn(number[:-1]) == int(number[-1])
 
 
 def is_date(year: int, month: int, day: int) -> bool:

@@ -1,0 +1,1 @@
+"""Places where people answer, one per file."""

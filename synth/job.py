@@ -1,0 +1,852 @@
+"""Carrying out a recipe: what it would do, doing it into a dataset, and looking at what it did."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from schemas.dataset import (
+    REPORT,
+    REPORT_JSON,
+    Dataset,
+    DatasetWriter,
+    Reject,
+    RejectSink,
+    Told,
+    datasets_in,
+    open_dataset,
+    write_manifest,
+    written,
+)
+from schemas.egress import HOME, POLICY, is_here, may_leave, trusts
+from schemas.errors import DatasetError, Rejected, UserError, UserErrors, nearest
+from schemas.excerpt import excerpt, mask, printable
+from schemas.manifest import Manifest, fingerprint, library_versions
+from schemas.rows import columns
+from schemas.run import AlreadyDone, Run, run_into, standing
+from synth.budget import PICO
+from synth.choosing import Choice
+from synth.journal import FILE, Journal
+from synth.making import MadeSources, Spread, columns_of, digest_of, row_of
+from synth.playing import Player, Try, begun
+from synth.policy import Policy, Ruling
+from synth.recipe import FIRST, Recipe
+from synth.request import Request
+from synth.runner import most, request_key
+from synth.seeds import Seeds, read_seeds
+from synth.task import JUDGE, Made, Said, Seed, Task, companions, play
+from synth.teachers.openai_api import Endpoint, Teacher
+
+COMMAND = "synth"
+"""What made the dataset, in its manifest."""
+
+VERSION = 1
+"""Raised whenever the same recipe and answers make other rows than before."""
+
+_LIBRARIES = ("assay", "polars", "pyarrow", "orjson")
+_FRAME_ROWS = 1_000
+_EXAMPLES = 5
+_SHOWN_PROMPTS = 10
+_PROMPT_CHARS = 6_000
+_ASSUMED_PACE = 10.0
+
+Event = Mapping[str, Any]
+Tell = Callable[[Event], None]
+
+
+def _quiet(_: Event) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A recipe with everything that it names at hand."""
+
+    recipe: Recipe
+    seeds: Seeds
+    teachers: Mapping[str, Teacher]
+    """By the name that tasks give them; the judge is the first where the recipe names none."""
+    rulings: Mapping[str, Ruling]
+    """By the runner's name of the teacher."""
+    labels: Mapping[str, str]
+    policy: Policy
+    home: Path
+    mark: str
+
+    @property
+    def name(self) -> str:
+        """Whose budget it is in the journal."""
+        return self.mark[:16]
+
+    @property
+    def task(self) -> Task:
+        return self.recipe.task
+
+    def seed_at(self) -> Callable[[int], Seed]:
+        """The seed at a place."""
+        return seed_at(self.task, self.seeds.rows, self.recipe.job.seed)
+
+
+def seed_at(task: Task, rows: Sequence[Mapping[str, Any]], chance: int) -> Callable[[int], Seed]:
+    """The seed at a place, with the rows that the task wants beside it, which are of its language."""
+    count = task.companions()
+    if not count:
+        return lambda place: Seed.of(rows[place], (), chance)
+    by_language: dict[str, list[Mapping[str, Any]]] = {}
+    within = []
+    for row in rows:
+        others = by_language.setdefault(Seed.of(row).lang, [])
+        within.append((others, len(others)))
+        others.append(row)
+
+    def seed(place: int) -> Seed:
+        others, at = within[place]
+        return Seed.of(rows[place], companions(others, at, count, chance), chance)
+
+    return seed
+
+
+def _policy(home: Path, file: Path | None) -> tuple[Policy, Path]:
+    """The policy, and the file that says it or would."""
+    path = file or home / POLICY
+    return (Policy.read(path) if file or path.is_file() else Policy()), path
+
+
+@contextmanager
+def _opened(recipe: Recipe, home: Path, policy_file: Path | None, tell: Tell, *, dry: bool = False) -> Iterator[_Job]:
+    """The job of a recipe: seeds read, teachers ready. Raises UserErrors before anything is sent where rows may not
+    go where they would, or a key is missing; a dry run says so instead."""
+    policy, path = _policy(home, policy_file)
+    seeds = read_seeds(recipe.seeds)
+    tell({"event": "seeds", "seeds": len(seeds.rows), "bad_seeds": len(seeds.rejects)})
+    endpoints = [one for plan in recipe.teachers for one in plan.endpoints]
+    if not dry:
+        errors = [error for one in _distinct(endpoints) for error in _refused(one, seeds, policy, path)]
+        if errors:
+            raise errors[0] if len(errors) == 1 else UserErrors(errors)
+    with ExitStack() as stack:
+        opened: dict[str, Teacher] = {}
+        for plan in recipe.teachers:
+            if plan.local:
+                tell({"event": "starting", "teacher": plan.file or "SmolLM2"})
+            opened[plan.role] = stack.enter_context(plan.open())
+        labels = {opened[plan.role].name: plan.name or opened[plan.role].model for plan in recipe.teachers}
+        by_role = {**opened, JUDGE: opened.get(JUDGE, opened[FIRST])}
+        rulings = {one.name: policy.ruling(one.model, recipe.job.student) for one in opened.values()}
+        mark = fingerprint(
+            {
+                "command": COMMAND,
+                "version": VERSION,
+                **recipe.identity(),
+                **seeds.identity(),
+                "teachers": {role: [labels[one.name], one.model, one.revision] for role, one in sorted(opened.items())},
+                "terms": {name: [ruling.training, ruling.named] for name, ruling in sorted(rulings.items())},
+            }
+        )
+        yield _Job(recipe, seeds, by_role, rulings, labels, policy, home, mark)
+
+
+def _distinct(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+    return list({(one.url, one.key_env, one.key_file): one for one in endpoints}.values())
+
+
+def _refused(endpoint: Endpoint, seeds: Seeds, policy: Policy, path: Path) -> list[UserError]:
+    """Why seeds cannot go to an endpoint, or could not be asked about there."""
+    found: list[UserError] = []
+    try:
+        may_leave(seeds.sources, seeds.sources, endpoint.url, policy.trusted, policy=path)
+    except UserError as error:
+        hint = f"{error.hint}, or say so under seeds in the recipe (personal_data: none)"
+        found.append(UserError(error.message, hint=hint))
+    try:
+        endpoint.key()
+    except UserError as error:
+        found.append(error)
+    return found
+
+
+def carry_out(
+    recipe: Recipe,
+    out: Path,
+    *,
+    home: Path | None = None,
+    policy: Path | None = None,
+    replace: bool = False,
+    tell: Tell = _quiet,
+) -> dict[str, Any]:
+    """Carry out a recipe into a dataset; what it made and cost, as `--json` prints it.
+
+    The answers are kept in the project home `home`: a job that is done is not done again, one that was cut off goes on,
+    and nothing is paid for twice. Where the budget ends before the rows are there, what was made is published and the
+    result says what is missing; with a larger budget the same recipe goes on. Raises UserError when rows may not be
+    sent where the recipe says, a teacher cannot be asked, or `out` holds something else.
+    """
+    home = home or HOME
+    for settings in recipe.seeds:
+        folder = Path(settings.path).resolve()
+        if folder.is_relative_to(out.resolve()) or out.resolve().is_relative_to(folder):
+            raise UserError(
+                f"{settings.path} is read by this job, and {out} would be written into it or over it",
+                hint="choose another --out: a run never changes a dataset",
+            )
+    with _opened(recipe, home, policy, tell) as job:
+        try:
+            with run_into(out, job.mark, replace=replace or _goes_on(out, job)) as run:
+                run.clear()  # what was answered is in the journal: reading it again is fast
+                with Journal(home) as journal:
+                    _Work(job, journal, run, tell).do()
+                run.publish()
+        except AlreadyDone:
+            return look(out) | {"already_done": True}
+    return look(out) | {"already_done": False}
+
+
+def _goes_on(out: Path, job: _Job) -> bool:
+    """Whether `out` holds what this very job made before its budget ended."""
+    with suppress(UserError, OSError):
+        return all(
+            one.manifest.command == COMMAND
+            and one.manifest.recipe.get("job") == job.name
+            and one.manifest.fingerprint != job.mark
+            for one in datasets_of(out)
+        )
+    return False
+
+
+def datasets_of(path: Path) -> list[Dataset]:
+    """The dataset in a folder, or those of several kinds that a job wrote below it."""
+    return [open_dataset(one) for one in datasets_in(path) or [path]]
+
+
+class _Work:
+    """One run of a job into a folder."""
+
+    def __init__(self, job: _Job, journal: Journal, run: Run, tell: Tell) -> None:
+        self.job = job
+        self.journal = journal
+        self.run = run
+        self.tell = tell
+        self.began = time.monotonic()
+        self.before = journal.spent(job.name).answers
+        self.choice = Choice(job.recipe.job, len(job.seeds.rows))
+        self.player = Player(
+            job.task, job.seed_at(), job.teachers, journal, job.recipe.budget, job=job.name, home=job.home, tell=tell
+        )
+        self.sources = MadeSources(job.seeds.sources, job.rulings, job.labels, job.name, job.recipe.use)
+        self.spread = Spread()
+        self.writers: dict[str, DatasetWriter] = {}
+        self.frames: dict[str, list[dict[str, Any]]] = {}
+        self.rejects = RejectSink(run.folder / "rejected.part")
+        self.seen: set[bytes] = set()
+        self.kept = 0
+        self.cut_off = 0
+        self.judged: list[Mapping[str, Any]] = []
+        self.examples: list[dict[str, Any]] = []
+
+    def do(self) -> None:
+        """Make the rows and write the dataset, all but publishing it."""
+        try:
+            for reject in self.job.seeds.rejects:
+                self.rejects.add(reject)
+            self._make()
+            self._write()
+        except BaseException:
+            for writer in self.writers.values():
+                writer.abandon()
+            self.rejects.close()
+            raise
+
+    def _make(self) -> None:
+        from synth.novelty import Pool
+
+        for row in self.job.seeds.rows:
+            self.spread.seed(Seed(row))
+        pool = Pool(_instructions(self.job.seeds.rows)) if self.job.task.novel else None
+        while not self.player.cut_off and (batch := self.choice.batch()) is not None:
+            for one in self.player.play(batch):
+                if one.cut_off:
+                    self.cut_off += 1
+                    continue
+                kept = self._keep(one, pool)
+                self.choice.tell(one.place, kept, usable=one.questions > 0)
+                self.tell(
+                    {
+                        "event": "rows",
+                        "tried": self.choice.tried,
+                        "tries": self.choice.most,
+                        "kept": self.kept,
+                        "requested": self.choice.requested if self.choice.rows else None,
+                        "rejected": dict(self.rejects.counts),
+                    }
+                )
+
+    def _keep(self, one: Try, pool: Any) -> int:
+        """Keep what is good of a try; how many rows that is."""
+        from synth.novelty import only_new
+
+        kept = 0
+        for result in only_new(one.results, pool) if pool is not None else one.results:
+            if isinstance(result, Rejected):
+                self._reject(one, result.reason, result.detail)
+                continue
+            content = columns_of(result)
+            digest = digest_of(content)
+            if digest in self.seen:
+                self._reject(one, "repeated", "an earlier row says exactly the same")
+            elif self.choice.rows is not None and self.kept >= self.choice.rows:
+                self._reject(one, "not_needed", "there were enough rows before it; it is kept when more are asked for")
+            else:
+                self.seen.add(digest)
+                self._add(one, result, content, digest)
+                kept += 1
+                self.kept += 1
+        return kept
+
+    def _reject(self, one: Try, reason: str, detail: str) -> None:
+        origin = one.seed.row.get("origin") or {}
+        file = origin.get("file") or str(one.seed.row.get("source", ""))
+        held = f"seed {one.seed.id} try {one.number}" + (f" answer {one.key}" if one.key else "")
+        self.rejects.add(Reject(file, origin.get("line"), reason, detail, held))
+
+    def _add(self, one: Try, made: Made, content: dict[str, Any], digest: bytes) -> None:
+        job = self.job
+        judge = job.teachers[JUDGE].name if job.recipe.has_judge else ""
+        parents = {str(row["source"]) for row in (one.seed.row, *one.seed.others) if row.get("source")}
+        source = self.sources.of(one.teachers, parents, judge)
+        writers = sorted(one.teachers - {judge}) or sorted(one.teachers)
+        by_name = {teacher.name: teacher for teacher in job.teachers.values()}
+        revisions = list(dict.fromkeys(by_name[name].revision for name in writers if by_name[name].revision))
+        extra = {
+            "made_by": job.recipe.use,
+            "teacher": " + ".join(job.labels[name] for name in writers),
+            "model": one.model,
+            **({"revision": " + ".join(revisions)} if revisions else {}),
+            "job": job.name,
+            "request": one.key,
+        }
+        row = row_of(made, content, digest, source, one.seed, job.recipe.use, extra)
+        self.spread.made(row, made.depth)
+        if made.kind == "preference" and "longer" in made.notes:
+            self.judged.append({name: made.notes[name] for name in ("longer", "more_list") if name in made.notes})
+        if len(self.examples) < _EXAMPLES:
+            self.examples.append({"id": row["id"], "kind": made.kind, **_example(row)})
+        if made.kind not in self.writers:
+            self.writers[made.kind] = DatasetWriter(self.run.folder / made.kind, made.kind)
+        waiting = self.frames.setdefault(made.kind, [])
+        waiting.append(row)
+        if len(waiting) >= _FRAME_ROWS:
+            self._flush(made.kind)
+
+    def _flush(self, kind: str) -> None:
+        """Hand rows to the writer, always as many at once: the bytes of the file depend on it."""
+        rows = self.frames.pop(kind, [])
+        if rows:
+            self.writers[kind].add(pl.DataFrame(rows, schema=columns(kind)))
+
+    def _write(self) -> None:
+        if not self.writers:  # of nothing, there is still what was rejected to look at
+            self.writers["chat"] = DatasetWriter(self.run.folder / "chat", "chat")
+        for kind in self.writers:
+            self._flush(kind)
+        first = max(self.writers.values(), key=lambda writer: writer.data.rows)
+        first.rejects.take(self.rejects)
+        for writer in self.writers.values():
+            writer.close()
+        only = len(self.writers) == 1
+        if only:
+            for path in list(first.folder.iterdir()):
+                path.rename(self.run.folder / path.name)
+            first.folder.rmdir()
+        facts = self._facts(first.rejects.counts)
+        for kind, writer in self.writers.items():
+            folder = self.run.folder if only else self.run.folder / kind
+            self._finish(writer, folder, facts, first=writer is first, only=only)
+
+    def _finish(self, writer: DatasetWriter, folder: Path, facts: dict[str, Any], *, first: bool, only: bool) -> None:
+        job = self.job
+        bad = len(job.seeds.rejects) if first else 0
+        name = job.recipe.name if only else f"{job.recipe.name}-{writer.kind}"
+        mark = job.mark
+        if not facts["complete"]:  # the same job with a larger budget is not done
+            mark = fingerprint({"unfinished": job.mark, "rows": self.kept, "paid": facts["paid_requests"]})
+        told = Told(
+            # Seeds are parents, and no rows of this dataset; those that could not be read are rejected input.
+            rows_in=bad,
+            made=writer.data.rows + sum(writer.rejects.counts.values()) - bad,
+            manifest={
+                "command": COMMAND,
+                "name": name,
+                "fingerprint": mark,
+                "sources": {one: self.sources.table[one] for one in sorted(writer.data.by_source)},
+                "inputs": job.seeds.inputs,
+                "recipe": {**job.recipe.filled(), "job": job.name},
+                "chain": job.seeds.chain,
+                "findings": facts["findings"],
+                "versions": library_versions(_LIBRARIES),
+                "seconds": {"run": round(time.monotonic() - self.began, 3)},
+            },
+            report={"synth": {key: value for key, value in facts.items() if key != "findings"}},
+        )
+        manifest = writer.finish(told, folder)
+        _write_page(folder, manifest)
+
+    def _facts(self, rejected: Mapping[str, int]) -> dict[str, Any]:
+        """What a report and `synth show` say of the run, besides what the manifest holds."""
+        job, spent = self.job, self.journal.spent(self.job.name)
+        seconds = time.monotonic() - self.began
+        paid = spent.answers - self.before
+        budget = job.recipe.budget
+        requested = self.choice.requested
+        facts: dict[str, Any] = {
+            "job": job.name,
+            "task": job.recipe.use,
+            "requested": requested,
+            "requested_rows": self.choice.rows is not None,
+            "kept": self.kept,
+            "rejected": dict(sorted(rejected.items(), key=lambda one: -one[1])),
+            "tries": self.choice.tried,
+            "cut_off": self.cut_off,
+            "complete": not self.player.cut_off,
+            "missing": self._missing(),
+            "seeds": len(job.seeds.rows),
+            "tokens": {"prompt": spent.prompt_tokens, "completion": spent.completion_tokens},
+            "money": spent.money / PICO,
+            "perhaps_billed": {
+                "requests": spent.uncertain + spent.reserved,
+                "tokens": spent.uncertain_tokens + spent.reserved_tokens,
+                "money": (spent.uncertain_money + spent.reserved_money) / PICO,
+            },
+            "budget": {
+                "tokens": budget.tokens,
+                "money": None if budget.money is None else float(budget.money),
+            },
+            "paid_requests": spent.answers,
+            "resumed": self.before,
+            "found": self.player.found,
+            "this_run": {
+                "paid_requests": paid,
+                "seconds": round(seconds, 1),
+                "requests_per_second": round(paid / seconds, 2),
+                "rows_per_minute": round(60 * self.kept / seconds, 2),
+            },
+            "teachers": _terms(job),
+            "sources": [
+                {**one.model_dump(include={"name", "training", "personal_data"}), "because": self.sources.because[name]}
+                for name, one in sorted(self.sources.table.items())
+            ],
+            "diversity": self.spread.as_json(),
+            "examples": self.examples,
+            "policy": job.policy.as_json(),
+        }
+        if self.judged:
+            from synth.tasks.judge import effects
+
+            facts["judge_effects"] = effects(self.judged)
+        facts["findings"] = _findings(job, facts)
+        return facts
+
+    def _missing(self) -> int:
+        """Rows that were wanted and are not there; where the recipe says how often to try, tries not made."""
+        if self.choice.rows is not None:
+            return max(0, self.choice.rows - self.kept)
+        return self.choice.most - self.choice.tried
+
+
+def _write_page(folder: Path, manifest: Manifest) -> None:
+    """Write the job's own page over that of runs, and seal the manifest again."""
+    from schemas.report_synth import render_synth
+
+    report = orjson.loads((folder / REPORT_JSON).read_bytes())
+    (folder / REPORT).write_text(render_synth(report), encoding="utf-8")
+    manifest.files = [written(folder / one.path, folder) for one in manifest.files]
+    write_manifest(folder, manifest)
+
+
+def _instructions(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the seeds ask; documents ask nothing."""
+    found = []
+    for row in rows:
+        with suppress(Rejected):
+            found.append(Seed(row).instruction)
+    return found
+
+
+def _example(row: Mapping[str, Any]) -> dict[str, str]:
+    """A row's texts as excerpts."""
+    if row.get("text"):
+        return {"text": excerpt(row["text"], 400)}
+    found = {}
+    for name in ("messages", "prompt", "chosen", "rejected"):
+        for number, one in enumerate(row.get(name) or ()):
+            label = one["role"] if name in ("messages", "prompt") else name
+            said = one.get("content") or one.get("tool_calls")
+            found[f"{label}" if label not in found else f"{label} {number + 1}"] = excerpt(said, 400)
+    for number, answer in enumerate(row.get("answers") or (), 1):
+        said = " ".join(str(one.get("content") or "") for one in answer["messages"])
+        score = "" if answer.get("score") is None else f" ({answer['score']:g})"
+        found[f"answer {number}{score}"] = excerpt(said, 400)
+    return found
+
+
+def _terms(job: _Job) -> list[dict[str, Any]]:
+    """What each teacher's terms allow, and where it is."""
+    return [
+        {
+            "role": "judge" if role == JUDGE and job.recipe.has_judge else role or "teacher",
+            "name": job.labels[teacher.name],
+            "revision": teacher.revision,
+            "endpoints": [_place(one, job) for one in teacher.endpoints],
+            "said": job.rulings[teacher.name].named,
+            **job.rulings[teacher.name].as_json(),
+        }
+        for role, teacher in job.teachers.items()
+        if role != JUDGE or job.recipe.has_judge
+    ]
+
+
+def _place(endpoint: Endpoint, job: _Job) -> dict[str, Any]:
+    here = is_here(endpoint.url)
+    return {"address": endpoint.shown, "here": here, "trusted": not here and trusts(job.policy.trusted, endpoint.url)}
+
+
+def _finding(kind: str, severity: str, count: int, example: str, fix: str) -> dict[str, Any]:
+    return {"kind": kind, "severity": severity, "count": count, "example": example, "fix": fix}
+
+
+_SEVERITY = {"deny": "high", "review": "medium", "conditions": "low"}
+
+
+def _findings(job: _Job, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What somebody should know of a job, the worst first."""
+    found = []
+    rejected = {reason: count for reason, count in facts["rejected"].items() if reason != "not_needed"}
+    bad = Counter(one.reason for one in job.seeds.rejects)
+    lost = sum(rejected.values()) - bad.total()
+    worst = next((reason for reason in rejected if rejected[reason] > bad[reason]), "")
+    if not facts["complete"]:
+        what = "rows" if facts["requested_rows"] else "tries"
+        said = f"{facts['kept']:,} rows are made; {facts['missing']:,} {what} of {facts['requested']:,} are missing"
+        fix = "the same command with a larger budget goes on from here and pays for nothing twice"
+        found.append(_finding("budget_spent", "high", facts["missing"], said, fix))
+    elif not facts["kept"]:
+        said = f"no row was good in {facts['tries']:,} tries; most often: {worst or 'nothing was asked'}"
+        fix = "see what was answered: synth show DATASET --rejected all; then change the seeds, the task or the teacher"
+        found.append(_finding("nothing_made", "high", 0, said, fix))
+    elif facts["requested_rows"] and facts["missing"]:
+        said = f"{facts['kept']:,} of {facts['requested']:,} rows in {facts['tries']:,} tries; most often: {worst}"
+        fix = "see why with synth show DATASET --rejected all; then give more seeds, or more tries"
+        found.append(_finding("too_few_rows", "high", facts["missing"], said, fix))
+    if facts["kept"] and lost > facts["kept"]:
+        said = f"{lost:,} were rejected and {facts['kept']:,} kept; most often: {worst}"
+        fix = "see what was answered: synth show DATASET --rejected all"
+        found.append(_finding("mostly_rejected", "medium", lost, said, fix))
+    for one in facts["teachers"]:
+        if one["verdict"] in _SEVERITY:
+            fix = "somebody has to look at the terms; what they decide goes into the policy file, under terms"
+            fix = fix if one["verdict"] == "review" else "train refuses such rows" if one["verdict"] == "deny" else ""
+            fix = fix or "do what the terms ask for before a model is given out"
+            said = f"{one['name']}: {one['said']}"
+            found.append(_finding(f"terms_{one['verdict']}", _SEVERITY[one["verdict"]], facts["kept"], said, fix))
+    for one in facts["sources"]:
+        if one["because"].startswith("the seeds") and one["training"] in ("denied", "unknown"):
+            said = f"training on rows of {one['name']} is {one['training']}, by {one['because']}"
+            fix = "say what may be done with the seeds: training: in the recipe, or `curate import --training`"
+            severity = "high" if one["training"] == "denied" else "low"
+            found.append(_finding("seeds_restrict", severity, facts["kept"], said, fix))
+    if bad:
+        first = job.seeds.rejects[0]
+        said = f"{first.file}:{first.line} {first.reason}: {first.detail}"
+        found.append(
+            _finding("bad_seeds", "medium", bad.total(), said, "they were left out; `curate check` says all of them")
+        )
+    if any(plan.local and plan.file is None for plan in job.recipe.teachers):
+        said = "the teacher is a model of 135 million parameters"
+        found.append(_finding("small_teacher", "medium", facts["kept"], said, "good to try a recipe, not to train on"))
+    if facts["perhaps_billed"]["requests"]:
+        said = (
+            f"{facts['perhaps_billed']['requests']:,} requests were sent and never answered; they may have been billed"
+        )
+        fix = f"they count against the budget, at most {facts['perhaps_billed']['money']:.4f} in money"
+        found.append(_finding("perhaps_billed", "low", facts["perhaps_billed"]["requests"], said, fix))
+    return sorted(found, key=lambda one: ("high", "medium", "low").index(one["severity"]))
+
+
+def look(
+    path: Path, *, rejected: str | None = None, limit: int = _EXAMPLES, home: Path | None = None
+) -> dict[str, Any]:
+    """What a job made and cost, from what it wrote. `rejected` adds rows rejected for a reason, or for `all`, with the
+    teacher's answer where the journal in `home` has it. Raises UserError where the dataset is of another command."""
+    datasets = datasets_of(path)
+    of_synth = [one for one in datasets if one.manifest.command == COMMAND]
+    if not of_synth:
+        raise UserError(f"{path} was not made by `synth run`", hint=f"look at it with `curate show {path}`")
+    first = max(of_synth, key=lambda one: one.rows)
+    try:
+        report = orjson.loads((first.folder / REPORT_JSON).read_bytes())["synth"]
+    except (OSError, KeyError, orjson.JSONDecodeError) as error:
+        raise DatasetError(f"{first.folder / REPORT_JSON} is damaged", hint="run `curate verify` on it") from error
+    found = {
+        "dataset": str(first.folder),
+        "name": first.manifest.name,
+        "kind": first.kind,
+        "fingerprint": first.manifest.fingerprint,
+        **report,
+        "findings": first.manifest.findings,
+        "report": str(first.folder / REPORT),
+        "datasets": [{"dataset": str(one.folder), "kind": one.kind, "rows_out": one.rows} for one in of_synth],
+    }
+    if limit != _EXAMPLES:
+        rows = (row for one in of_synth for frame in one.batches() for row in frame.iter_rows(named=True))
+        found["examples"] = [{"id": row["id"], **_example(row)} for row in islice(rows, limit)]
+    if rejected is not None:
+        known = {reason: count for one in of_synth for reason, count in one.manifest.counts.rejected.items()}
+        if rejected != "all" and rejected not in known:
+            raise UserError(f"nothing was rejected for {rejected!r}", hint=nearest(rejected, [*known, "all"]))
+        records = (record for one in of_synth for record in one.rejected() if rejected in ("all", record["reason"]))
+        found["rejected_rows"] = _with_answers(list(islice(records, limit)), home or HOME)
+    return found
+
+
+def _with_answers(records: Sequence[Mapping[str, Any]], home: Path) -> list[dict[str, Any]]:
+    """Rejected rows as they are shown: where they come from, why, and what the teacher had answered."""
+    shown = []
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal(home)) if (home / "synth" / FILE).is_file() else None
+        for record in records:
+            head, _, key = str(record["held"]).partition(" answer ")
+            answer = journal.find(key) if journal is not None and len(key) == 64 else None
+            shown.append(
+                {
+                    "reason": record["reason"],
+                    "detail": excerpt(record["detail"], 300),
+                    "file": record["file"],
+                    "line": record["line"],
+                    "held": excerpt(head, 300),
+                    "answer": excerpt(answer.text, 600) if answer is not None else None,
+                }
+            )
+    return shown
+
+
+def plan(recipe: Recipe, out: Path, *, home: Path | None = None, policy: Path | None = None) -> dict[str, Any]:
+    """What a run would do: prompts, requests, cost, terms and where rows would go. Asks nothing and writes nothing.
+
+    The first round of questions is counted exactly. What later rounds ask depends on the answers; it is estimated by
+    the task's examples.
+    """
+    home = home or HOME
+    _, path = _policy(home, policy)
+    with _opened(recipe, home, policy, _quiet, dry=True) as job, ExitStack() as stack:
+        journal = stack.enter_context(Journal(home)) if (home / "synth" / FILE).is_file() else None
+        choice = Choice(recipe.job, len(job.seeds.rows))
+        tries = list(_first_tries(choice))
+        later = _by_examples(job.task)
+        if choice.rows is not None:
+            tries = tries[: max(1, -(-choice.rows // max(1, round(later.rows))))]
+        first = _First(job, journal, tries)
+        more = round(later.requests * first.requests)
+        completion = first.answer_tokens + round(later.completion_tokens * first.requests)
+        prompt = round(first.prompt_tokens * (1 + later.prompt_share))
+        left = first.requests + more - first.answered
+        return {
+            "recipe": recipe.filled(),
+            "dataset": str(out),
+            "state": _STATES[_state(out, job)],
+            "fingerprint": job.mark,
+            "job": job.name,
+            "seeds": len(job.seeds.rows),
+            "seeds_rejected": len(job.seeds.rejects),
+            "seeds_unusable": first.unusable,
+            "requested": choice.requested,
+            "requested_rows": choice.rows is not None,
+            "tries": len(tries),
+            "prompts": first.prompts,
+            "requests": {
+                "first_round": first.requests,
+                "later_rounds_about": more,
+                "answered_already": first.answered,
+            },
+            "tokens_about": {"prompt": prompt, "completion": completion},
+            "money_about": (first.money + later.money(job, first)) / PICO,
+            "first_round_at_most": {"tokens": first.most_tokens, "money": first.most_money / PICO},
+            "time_about": _pace(job, left, prompt + completion),
+            "budget": {
+                "tokens": recipe.budget.tokens,
+                "money": None if recipe.budget.money is None else float(recipe.budget.money),
+            },
+            "teachers": _terms(job),
+            "destinations": [
+                {
+                    **_place(one, job),
+                    "refused": [error.as_json() for error in _refused(one, job.seeds, job.policy, path)],
+                }
+                for one in _distinct([one for teacher in job.teachers.values() for one in teacher.endpoints])
+            ],
+        }
+
+
+_STATES = {
+    "nothing": "new",
+    "this": "already done",
+    "unfinished": "unfinished: it would go on",
+    "another": "holds another result: --replace would be needed",
+}
+
+
+def _state(out: Path, job: _Job) -> str:
+    found = standing(out, job.mark)
+    return "unfinished" if found == "another" and _goes_on(out, job) else found
+
+
+def _first_tries(choice: Choice) -> Iterator[tuple[int, int]]:
+    """The tries that there would be if each made what it should."""
+    while (batch := choice.batch()) is not None:
+        for place, number in batch:
+            yield place, number
+            choice.tell(place, 1)
+
+
+class _First:
+    """The first round of questions of the tries that are planned, and what it takes."""
+
+    def __init__(self, job: _Job, journal: Journal | None, tries: Sequence[tuple[int, int]]) -> None:
+        self.prompts: list[dict[str, Any]] = []
+        self.requests = self.answered = self.unusable = 0
+        self.prompt_tokens = self.answer_tokens = self.money = self.most_tokens = self.most_money = 0
+        teachers = list({one.name: one for one in job.teachers.values()}.values())
+        prices = {one.name: one.price for one in teachers}
+        shown = {len(tries) * number // _SHOWN_PROMPTS for number in range(_SHOWN_PROMPTS)}
+        keys = set()
+        seed_at, by_role = job.seed_at(), {role: teacher.name for role, teacher in job.teachers.items()}
+        for number, (place, again) in enumerate(tries):
+            one = begun(job.task, seed_at(place), place, again, by_role)
+            self.unusable += not one.asked
+            if number in shown and not one.asked:
+                shown.add(number + 1)
+            for request in one.asked:
+                key = request_key(request, teachers)
+                if key in keys:
+                    continue
+                keys.add(key)
+                self.requests += 1
+                self.answered += journal is not None and journal.find(key) is not None
+                prompt, completion = _prompt_tokens(request), _answer_tokens(request, job.task)
+                self.prompt_tokens += prompt
+                self.answer_tokens += completion
+                self.money += prices[request.teacher].of(prompt, completion)
+                bound = most(request, teachers)
+                self.most_tokens += bound.tokens
+                self.most_money += bound.money
+            if number in shown and one.asked:
+                self.prompts.append(
+                    {
+                        "seed": one.seed.id,
+                        "teacher": job.labels[one.asked[0].teacher],
+                        "messages": _rendered(one.asked[0]),
+                    }
+                )
+
+
+def _rendered(request: Request) -> list[dict[str, str]]:
+    """A request's messages as they are shown: whole, up to a page, obvious identifiers masked."""
+    shown = []
+    for one in request.body["messages"]:
+        text = str(one.get("content") or one.get("tool_calls") or "")
+        more = len(text) - _PROMPT_CHARS
+        lines = "\n".join(printable(line) for line in mask(text[:_PROMPT_CHARS]).split("\n"))
+        shown.append(
+            {"role": str(one["role"]), "content": lines + (f"\n… {more:,} more characters" if more > 0 else "")}
+        )
+    return shown
+
+
+def _prompt_tokens(request: Request) -> int:
+    """About how many tokens a request's messages have: a token is about four bytes, in Chinese too."""
+    return sum(
+        len(str(one.get("content") or "").encode("utf-8", "replace")) // 4 + 8 for one in request.body["messages"]
+    )
+
+
+def _answer_tokens(request: Request, task: Task) -> int:
+    """About how many tokens an answer has: a verdict a few, a text as many as texts usually have."""
+    cap = int(request.body["max_tokens"])
+    return min(cap, _VERDICT_TOKENS if cap == task.check_tokens and "response_format" in request.body else _TEXT_TOKENS)
+
+
+_VERDICT_TOKENS = 12
+_TEXT_TOKENS = 300
+
+
+@dataclass(frozen=True)
+class _Later:
+    """What later rounds take, for each request of the first round and each token of its prompt."""
+
+    requests: float
+    completion_tokens: float
+    prompt_share: float
+    judged: float
+    """The share of those prompts that the judge is asked."""
+    rows: float
+    """Rows that a try makes."""
+
+    def money(self, job: _Job, first: _First) -> int:
+        """About what the later rounds cost, in pico."""
+        completion = self.completion_tokens * first.requests
+        prompt = self.prompt_share * first.prompt_tokens
+        shares = ((job.teachers[JUDGE], self.judged), (job.teachers[FIRST], 1 - self.judged))
+        return sum(one.price.of(round(prompt * share), round(completion * share)) for one, share in shares)
+
+
+def _by_examples(task: Task) -> _Later:
+    """What later rounds take by those of the task's examples that make rows: the most that any asks."""
+    asked: list[Request] = []
+    found = []
+    for example in (one for one in task.examples if one.made):
+        answers = iter(example.answers)
+        asked.clear()
+
+        def answer(request: Request, answers: Iterator[Any] = answers) -> Said:
+            asked.append(request)
+            said = next(answers)
+            return (
+                said if isinstance(said, Said) else Said(said if isinstance(said, str) else orjson.dumps(said).decode())
+            )
+
+        own = type(task)(**example.settings)
+        seed = Seed.of(example.row, example.others)
+        results = play(own, seed, example.number, answer)
+        first = len(next(own.rounds(seed, example.number, seed.chance(example.number))))
+        later = asked[first:]
+        found.append(
+            (
+                len(later) / first,
+                sum(_answer_tokens(one, own) for one in later) / first,
+                sum(map(_prompt_tokens, later)) / max(1, sum(map(_prompt_tokens, asked[:first]))),
+                sum(_prompt_tokens(one) for one in later if one.teacher == JUDGE)
+                / max(1, sum(map(_prompt_tokens, later))),
+                len(results),
+            )
+        )
+    if not found:
+        return _Later(0, 0, 0, 0, 1)
+    return _Later(*(max(values) for values in zip(*found, strict=True)))
+
+
+def _pace(job: _Job, requests: int, tokens: int) -> dict[str, Any]:
+    """About how long a job takes by the limits that its recipe names; without any, at a pace that is assumed."""
+    endpoints = job.teachers[FIRST].endpoints
+    a_minute = sum(one.requests_per_minute for one in endpoints)
+    tokens_a_minute = sum(one.tokens_per_minute for one in endpoints)
+    limits = [60 * requests / a_minute] if a_minute else []
+    limits += [60 * tokens / tokens_a_minute] if tokens_a_minute else []
+    by = "the limits in the recipe" if limits else f"{_ASSUMED_PACE:g} requests a second, which is a guess"
+    return {"seconds": round(max(limits) if limits else requests / _ASSUMED_PACE, 1), "by": by}

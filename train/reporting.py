@@ -1,0 +1,248 @@
+"""What a finished run says about itself: report, model card, lineage, and the files it is served with."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from schemas.excerpt import excerpt
+from schemas.manifest import library_versions
+from train.data import Piece
+from train.running import (
+    CARD,
+    LINEAGE,
+    REPORT,
+    REPORT_JSON,
+    Job,
+    Tokens,
+    is_ours,
+    serving_template,
+)
+from train.trainer import LOG, read_log
+
+_LIBRARIES = ("assay", "torch", "transformers", "peft", "bitsandbytes", "accelerate")
+
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+
+_CURVE_POINTS = 400
+_KEEP_LOGGED = 2_000
+
+
+def report_of(job: Job, tokens: Tokens, facts: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Everything `train show` shows of a run, as JSON has it."""
+    told = tokens.told
+    return {
+        "method": job.recipe.method,
+        "adapter": job.recipe.adapter_name,
+        "out": str(job.out),
+        **facts,
+        "fingerprint": job.fingerprint,
+        "base": {"name": job.model.name, "folder": str(job.model.path), "hash": job.identity["model"]},
+        "device": job.policy.said(),
+        "template": {
+            "name": job.chosen.template.name,
+            "ours": is_ours(job.chosen.template),
+            "because": job.chosen.because,
+        },
+        "data": [
+            {
+                "path": str(one.folder),
+                "name": one.manifest.name,
+                "fingerprint": one.manifest.fingerprint,
+                "digest": one.manifest.digest,
+                "rows": one.rows,
+            }
+            for one in job.material.datasets
+        ],
+        "split_by": job.material.split_by,
+        "rows": {"train": len(tokens.train), "validation": len(tokens.validation) if tokens.validation else 0},
+        "row_tokens": {
+            "train": int(tokens.train.lengths.sum()),
+            "supervised": tokens.train.supervised,
+            "longest": int(tokens.train.lengths.max()),
+        },
+        "sequences": tokens.sequences,
+        "set_aside": told.reasons,
+        "turns_dropped": told.turns_dropped,
+        "answers_cut": told.answers_cut,
+        "special_as_text": told.special_as_text,
+        "sources": [
+            {**source.model_dump(), "rows": job.material.rows_by_source.get(name, 0)}
+            for name, source in job.material.sources.items()
+            if job.material.rows_by_source.get(name)
+        ],
+        "allowed": job.material.allowed,
+        "warnings": job.warnings,
+        "recipe": job.recipe.filled(),
+        "examples": [[{"text": one.text, "weight": one.weight} for one in row] for row in tokens.examples],
+        "log": thinned(log, _KEEP_LOGGED),
+        "versions": library_versions(_LIBRARIES),
+    }
+
+
+def thinned(log: Sequence[Mapping[str, Any]], most: int) -> list[dict[str, Any]]:
+    """At most so many of the logged steps, evenly; every look at validation stays."""
+    steps = [one for one in log if "eval_loss" not in one]
+    stride = max(1, -(-len(steps) // most))
+    kept = {id(one) for one in [*steps[::stride], *steps[-1:]]}
+    return [dict(one) for one in log if "eval_loss" in one or id(one) in kept]
+
+
+def finish(job: Job, tokens: Tokens, folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Write everything beside the adapter's own files. Returns the report."""
+    from train.report_page import run_page
+
+    log = read_log(folder / LOG)
+    report = report_of(job, tokens, facts, log)
+    (folder / REPORT_JSON).write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
+    (folder / REPORT).write_text(run_page(report), encoding="utf-8")
+    (folder / CARD).write_text(model_card(report), encoding="utf-8")
+    (folder / LINEAGE).write_bytes(orjson.dumps(_lineage(job, tokens), option=orjson.OPT_INDENT_2))
+    for name in _TOKENIZER_FILES:
+        if (job.model.path / name).is_file():
+            shutil.copyfile(job.model.path / name, folder / name)
+    for path in folder.glob("*.safetensors"):
+        path.chmod((folder / LOG).stat().st_mode)  # safetensors makes its files readable to their owner alone
+    if job.recipe.settings.eos_token is not None:
+        job.tokenizer.eos_token = job.recipe.settings.eos_token
+        job.tokenizer.save_pretrained(folder)
+    if is_ours(job.chosen.template) and job.tokenizer.chat_template is None:
+        (folder / "chat_template.jinja").write_text(serving_template(job.chosen), encoding="utf-8")
+    return report
+
+
+def _lineage(job: Job, tokens: Tokens) -> dict[str, Any]:
+    """From the adapter to the rows: which rows of which datasets were trained on, looked at, and set aside."""
+    aside = [one.id for one in tokens.told.set_aside]
+    return {
+        "fingerprint": job.fingerprint,
+        "base": {"name": job.model.name, "hash": job.identity["model"]},
+        "datasets": [
+            {
+                "path": str(one.folder),
+                "name": one.manifest.name,
+                "fingerprint": one.manifest.fingerprint,
+                "digest": one.manifest.digest,
+                "chain": [
+                    {key: link.get(key) for key in ("command", "name", "fingerprint")} for link in one.manifest.chain
+                ],
+            }
+            for one in job.material.datasets
+        ],
+        "rows": {
+            "train": tokens.train.row_ids,
+            "validation": tokens.validation.row_ids if tokens.validation else [],
+            "set_aside": aside,
+        },
+    }
+
+
+def model_card(report: Mapping[str, Any]) -> str:
+    """The model card: YAML front matter that hubs read, then a page for people."""
+    licences = sorted({str(one["licence"]) for one in report["sources"] if one.get("licence")})
+    front: dict[str, Any] = {
+        "base_model": report["base"]["name"],
+        "library_name": "transformers" if report["adapter"] == "full" else "peft",
+        "pipeline_tag": "text-generation",
+        "tags": ["assay", report["method"], report["adapter"]],
+    }
+    rows, loss, looked = report["rows"], report.get("loss") or {}, report.get("eval")
+    lines = [
+        "---",
+        yaml.safe_dump(front, allow_unicode=True, sort_keys=False).rstrip(),
+        "---",
+        "",
+        f"# {_inline(Path(report['out']).name)}",
+        "",
+        f"{_inline(str(report['base']['name']))} adapted by `{report['adapter']}`, trained by "
+        f"`train {report['method']}` on {rows['train']:,} rows ({report['row_tokens']['train']:,} tokens, "
+        f"{report['row_tokens']['supervised']:,} of them supervised).",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| steps | {report['steps']:,} of {report['planned_steps']:,} planned |",
+        f"| loss | {_figure(loss.get('first'))} → {_figure(loss.get('last'))} |",
+    ]
+    if looked:
+        lines.append(
+            f"| loss on validation ({rows['validation']:,} rows) | {_figure(looked['first'])} → "
+            f"{_figure(looked['last'])}, best {_figure(looked['best'])} |"
+        )
+    planned = report.get("planned") or {}
+    memory = f"{report['memory_gb']:.2f} GB"
+    if planned.get("memory_gb"):
+        memory += f" (planned {planned['memory_gb']['low']:.2f}–{planned['memory_gb']['high']:.2f})"
+    lines += [
+        f"| memory, at most | {memory} |",
+        f"| time | {report['seconds']:,.0f} s |",
+        f"| trained parameters | {report['trainable_parameters']:,} of {report['parameters']:,} |",
+        f"| device | {_inline(report['device'])} |",
+        f"| chat template | {_inline(report['template']['name'])}: {_inline(report['template']['because'])} |",
+        f"| fingerprint | `{report['fingerprint']}` |",
+        "",
+        "## Data",
+        "",
+        "| dataset | rows | fingerprint |",
+        "|---|---:|---|",
+        *(f"| {_inline(one['name'])} | {one['rows']:,} | `{one['fingerprint'][:16]}` |" for one in report["data"]),
+        "",
+        "| source | rows | licence | training | personal data |",
+        "|---|---:|---|---|---|",
+        *(
+            f"| {_inline(one['name'])} | {one['rows']:,} | {_inline(one.get('licence') or 'not stated')} "
+            f"| {one['training']}{' (allowed by name)' if one['name'] in report['allowed'] else ''} "
+            f"| {one['personal_data']} |"
+            for one in report["sources"]
+        ),
+        "",
+    ]
+    if len(licences) > 1:
+        lines += [f"Several licences apply to the data: {', '.join(map(_inline, licences))}.", ""]
+    if report["allowed"]:
+        lines += [
+            f"**These sources deny training and were allowed by name: {', '.join(map(_inline, report['allowed']))}.**",
+            "",
+        ]
+    if report["warnings"]:
+        lines += ["## Warnings", "", *(f"- {_inline(one)}" for one in report["warnings"]), ""]
+    lines += [
+        "## Settings",
+        "",
+        "```yaml",
+        yaml.safe_dump(report["recipe"], allow_unicode=True, sort_keys=False).rstrip().replace("```", "'''"),
+        "```",
+        "",
+        "`lineage.json` names every row; `log.jsonl` and `report.html` have the curves; `set_aside.jsonl`, where "
+        "there is one, the rows that could not be used and why.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _figure(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, (int, float)) else "–"
+
+
+def _inline(text: str) -> str:
+    """Text that cannot break out of a line or a cell of Markdown, nor start HTML."""
+    return " ".join(re.sub(r"([\\`*_{}\[\]<>#|!])", r"\\\1", excerpt(text, 300)).split())
+
+
+def pieces(example: Sequence[Mapping[str, Any]]) -> list[Piece]:
+    """A row in a report, as it was shown before the first step."""
+    return [Piece(str(one["text"]), float(one["weight"])) for one in example]

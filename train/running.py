@@ -1,0 +1,665 @@
+"""One training run from recipe to folder: what it is, whether it can be, and carrying it out so that nothing is lost.
+
+The run works in the temporary folder that `schemas.run` gives it. Its checkpoints are there, so that the same command,
+or `train resume`, goes on from the last whole one; what is published has the adapter and what there is to say about it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from schemas.dataset import written
+from schemas.errors import UserError, UserErrors
+from schemas.manifest import MANIFEST, fingerprint, library_versions
+from schemas.run import AlreadyDone, run_into, write_durably
+from train.adapter import Situation
+from train.chat_template import FOLDER, ChatTemplate, Chosen, choose, load_template
+from train.checkpoint import checkpoints
+from train.data import Encoder, Piece, TokenRows, Told, gathered, shown
+from train.model import ModelFolder, find_model, load_tokenizer, weight_files
+from train.reading import Material, open_material
+from train.recipe import Recipe
+
+SETTINGS = "settings.json"
+"""In the temporary folder: what run it is, so that it can be resumed and what changed can be named."""
+
+CHECKPOINTS = "checkpoints"
+SET_ASIDE = "set_aside.jsonl"
+LINEAGE = "lineage.json"
+CARD = "README.md"
+REPORT = "report.html"
+REPORT_JSON = "report.json"
+
+NOT_IDENTITY = ("out", "report_to", "keep_checkpoints", "save_total_limit", "torch_threads", "allow", "data", "model")
+"""Settings that change nothing about what is learnt, or enter the fingerprint by what they name."""
+
+_LIBRARIES = ("assay", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "safetensors")
+
+ROWS_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How the device is used."""
+
+    device: str
+    """cpu or cuda."""
+    weights: str
+    """Data type the weights are held in: fp32, bf16, or nf4 where the base is quantised."""
+    compute: str
+    """Data type that products are computed in."""
+    gradient_checkpointing: bool
+    attention: str
+    threads: int
+    because: str
+
+    def said(self) -> str:
+        """In one line, for people."""
+        where = f"{self.device}, {self.threads} threads" if self.device == "cpu" else self.device
+        checkpointing = "on" if self.gradient_checkpointing else "off"
+        return (
+            f"{where}; weights {self.weights}, computed in {self.compute}; attention {self.attention}; gradient "
+            f"checkpointing {checkpointing} ({self.because})"
+        )
+
+
+def policy_for(recipe: Recipe, device: str, *, bf16_works: bool = True, threads: int | None = None) -> Policy:
+    """How a device is used for a recipe. On a CPU everything is fp32: bf16 is 1.7 times as slow there, and five times
+    under NF4 (measured, transformers 5.23). On CUDA bf16, NF4 where the adapter asks for it, and checkpointing."""
+    settings, adapter = recipe.settings, recipe.adapter
+    half = settings.bf16 if settings.bf16 is not None else device == "cuda" and bf16_works
+    compute = "bf16" if half else "fp32"
+    # Weights that are trained stay in fp32: steps smaller than bf16 can hold would be lost.
+    held = "fp32" if device == "cpu" or recipe.adapter_name == "full" else compute
+    asked = settings.gradient_checkpointing
+    checkpointing = asked if asked is not None else device == "cuda" and recipe.adapter_name != "prefix_tuning"
+    because = "bf16 and checkpointing fit more onto a card" if device == "cuda" else "fp32 is fastest on a CPU"
+    return Policy(
+        device,
+        "nf4" if adapter.quantised else held,
+        compute,
+        checkpointing,
+        settings.attn_implementation,
+        threads or settings.torch_threads or free_cores(),
+        because,
+    )
+
+
+def free_cores() -> int:
+    """Cores that nothing else is using, at least 1: threads that wait for a busy core spin, and slow each other down
+    tenfold. OMP_NUM_THREADS counts where it is set."""
+    if (said := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(said):
+        return int(said)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores - round(os.getloadavg()[0]))
+
+
+def gate(recipe: Recipe, policy: Policy, config: Mapping[str, Any], *, validation: bool | None = None) -> list[str]:
+    """Raise UserErrors for combinations that break or mislead in silence, before anything is loaded; returns what is
+    worth a warning. `validation`: whether there will be any; None while it is not known."""
+    settings, adapter, name = recipe.settings, recipe.adapter, recipe.adapter_name
+    errors: list[UserError] = []
+
+    def refuse(message: str, hint: str) -> None:
+        errors.append(UserError(message, hint=hint))
+
+    if adapter.prompt_learning and settings.packing:
+        refuse(
+            f"{name} and packing do not go together: packed rows would read each other (PEFT ignores positions)",
+            "set packing: false",
+        )
+    if name == "prefix_tuning" and policy.gradient_checkpointing:
+        refuse(
+            "prefix_tuning and gradient checkpointing do not go together: the prefix is lost when layers run again",
+            "set gradient_checkpointing: false",
+        )
+    if settings.attn_implementation == "flash_attention_2" and find_spec("flash_attn") is None:
+        refuse("flash_attention_2 is not installed", "set attn_implementation: sdpa; packing is exact there too")
+    if settings.attn_implementation == "flash_attention_2" and policy.device == "cpu":
+        refuse("flash_attention_2 needs a GPU", "set attn_implementation: sdpa")
+    if adapter.quantised and find_spec("bitsandbytes") is None:
+        refuse(f"{name} needs bitsandbytes", "pip install bitsandbytes, or set adapter: lora")
+    if policy.device == "cpu" and settings.optim in ("adamw_8bit", "paged_adamw_8bit"):
+        refuse(f"optim {settings.optim} needs a GPU", "set optim: adamw_torch")
+    for logger in settings.report_to:
+        if find_spec(logger) is None:
+            refuse(f"report_to names {logger}, which is not installed", f"pip install {logger}, or leave it out")
+    window = config.get("max_position_embeddings")
+    if isinstance(window, int) and settings.max_length > window:
+        refuse(
+            f"max_length {settings.max_length:,} is more than the {window:,} positions of the model",
+            f"at most {window}",
+        )
+    if config.get("quantization_config") and not adapter.quantised:
+        refuse("the model's weights are quantised already", "use the original model, or adapter: qlora on it")
+    if settings.from_adapter and name == "full":
+        refuse("from_adapter goes on from an adapter, and full trains the model", "name the trained model as `model`")
+    if validation is False and settings.early_stopping_patience:
+        refuse("early_stopping_patience needs validation rows", "set validation: 0.05, or `curate split` the dataset")
+    every_eval, every_save = settings.eval_steps, settings.save_steps
+    if settings.load_best_model_at_end and validation and every_eval and every_save and every_save % every_eval:
+        refuse(
+            f"save_steps {every_save} is no multiple of eval_steps {every_eval}: the best may have no checkpoint",
+            "make it one, or set load_best_model_at_end: false",
+        )
+    if errors:
+        raise UserErrors(errors) if len(errors) > 1 else errors[0]
+    warnings = []
+    if adapter.cannot_be_served:
+        warnings.append(adapter.cannot_be_served)
+    if getattr(adapter, "modules_to_save", ()):
+        warnings.append("vLLM serves no adapter with modules_to_save: merge it first")
+    if getattr(adapter, "r", 0) > 16:
+        warnings.append(f"vLLM serves rank {adapter.r} only when started with --max-lora-rank {adapter.r}")  # type: ignore[attr-defined]
+    if policy.device == "cpu" and policy.compute == "bf16":
+        warnings.append("bf16 on a CPU is slower than fp32: leave bf16 out")
+    return warnings
+
+
+@dataclass
+class Job:
+    """A run that can be: everything found and checked, nothing loaded yet."""
+
+    recipe: Recipe
+    model: ModelFolder
+    material: Material
+    tokenizer: Any
+    chosen: Chosen
+    stop_ids: tuple[int, ...]
+    policy: Policy
+    fingerprint: str
+    identity: dict[str, Any]
+    started: str
+    """Day the run began, which templates that write a date are given."""
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def out(self) -> Path:
+        """Folder that is written."""
+        return Path(self.recipe.settings.out)
+
+
+@dataclass
+class Tokens:
+    """A job's rows as tokens."""
+
+    train: TokenRows
+    validation: TokenRows | None
+    told: Told
+    sequences: int
+    """What a step reads `per_device_train_batch_size` of: rows, or packs of them."""
+    steps: int
+    steps_per_epoch: int
+    examples: list[list[Piece]] = field(default_factory=list)
+    """The first few rows as the model reads them, cut by what the loss counts."""
+
+
+def prepare(recipe: Recipe, *, device: str | None = None, kind: str = "chat") -> Job:
+    """Find and check everything that a run needs. Raises UserError with what is wrong, before any weight is loaded."""
+    model = find_model(recipe.settings.model)
+    recipe = recipe.within(model.config.get("max_position_embeddings"))
+    settings = recipe.settings
+    before = unfinished(Path(settings.out))
+    bf16_works = True
+    if device is None:
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        bf16_works = device == "cpu" or torch.cuda.is_bf16_supported()
+    policy = policy_for(recipe, device, bf16_works=bf16_works, threads=before.get("threads"))
+    material = open_material(
+        settings.data, kind, allow=settings.allow, validation=settings.validation, seed=settings.seed
+    )
+    warnings = gate(recipe, policy, model.config, validation=material.split_by != "nothing")
+    tokenizer = load_tokenizer(model.path)
+    today = before.get("started") or datetime.date.today().isoformat()
+    chosen, stop_ids = template_for(recipe, model, tokenizer, datetime.date.fromisoformat(today))
+    if chosen.differs_on:
+        warnings.append(
+            f"the chat template {chosen.template.name} writes {' and '.join(chosen.differs_on)} otherwise than the "
+            "model's own: rows with them are trained as they will not be served"
+        )
+    identity = identity_of(recipe, model, material, chosen, stop_ids)
+    return Job(
+        recipe,
+        model,
+        material,
+        tokenizer,
+        chosen,
+        stop_ids,
+        policy,
+        fingerprint({"command": recipe.method, **identity}),
+        identity,
+        today,
+        [*material.warnings, *warnings],
+    )
+
+
+def template_for(
+    recipe: Recipe, model: ModelFolder, tokenizer: Any, today: datetime.date
+) -> tuple[Chosen, tuple[int, ...]]:
+    """The chat template to train with, and the tokens that end a turn. Raises UserError."""
+    settings = recipe.settings
+    tokens = {name: value for name, value in tokenizer.special_tokens_map.items() if isinstance(value, str)}
+    stops = set(_stop_ids(model, tokenizer))
+    if settings.eos_token is not None:
+        added = tokenizer.convert_tokens_to_ids(settings.eos_token)
+        if added is None or (added == tokenizer.unk_token_id and settings.eos_token != tokenizer.unk_token):
+            raise UserError(
+                f"eos_token {settings.eos_token!r} is no token of {model.name}", hint="see its tokenizer.json"
+            )
+        stops.add(int(added))
+    names = [str(tokenizer.convert_ids_to_tokens(one)) for one in sorted(stops)]
+    if settings.chat_template is not None:
+        template = load_template(settings.chat_template, tokens, today=today)
+        return Chosen(template, "chosen by chat_template"), tuple(sorted(stops))
+    own = tokenizer.chat_template
+    if isinstance(own, Mapping):
+        own = own.get("default")
+    name = model.path.name if Path(model.name).exists() else model.name
+    return choose(own, name, tokens, names, today=today), tuple(sorted(stops))
+
+
+def _stop_ids(model: ModelFolder, tokenizer: Any) -> list[int]:
+    found: list[Any] = [tokenizer.eos_token_id, model.config.get("eos_token_id")]
+    path = model.path / "generation_config.json"
+    if path.is_file():
+        try:
+            found.append(orjson.loads(path.read_bytes()).get("eos_token_id"))
+        except (orjson.JSONDecodeError, AttributeError):
+            raise UserError(f"{path} is damaged", hint="get the model again", file=str(path)) from None
+    return [one for said in found for one in (said if isinstance(said, list) else [said]) if isinstance(one, int)]
+
+
+def identity_of(
+    recipe: Recipe, model: ModelFolder, material: Material, chosen: Chosen, stop_ids: Sequence[int]
+) -> dict[str, Any]:
+    """Everything that decides what is learnt: settings, rows, model, tokenizer, template. Not paths, not the device."""
+    filled = {name: value for name, value in recipe.filled().items() if name not in NOT_IDENTITY}
+    if recipe.settings.from_adapter:
+        filled["from_adapter"] = adapter_hash(Path(recipe.settings.from_adapter))
+    return {
+        "settings": filled,
+        "data": [[one.manifest.digest, one.manifest.fingerprint] for one in material.datasets],
+        "model": model_hash(model.path),
+        "template": hashlib.sha256(chosen.template.text.encode()).hexdigest(),
+        "stop_ids": list(stop_ids),
+    }
+
+
+def model_hash(folder: Path) -> str:
+    """Identifies a model without reading all of it: its config and tokenizer, and of each file of weights its size, the
+    names and shapes in it, and three stretches of 64 KiB."""
+    found = hashlib.sha256()
+    for name in ("config.json", "tokenizer.json"):
+        if (folder / name).is_file():
+            found.update((folder / name).read_bytes())
+    for name in weight_files(folder):
+        path = folder / name
+        size = path.stat().st_size
+        found.update(f"{name} {size}".encode())
+        with path.open("rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+            found.update(file.read(min(header, 64 << 20)))
+            for place in (8 + header, size // 2, max(size - (1 << 16), 0)):
+                file.seek(place)
+                found.update(file.read(1 << 16))
+    return found.hexdigest()
+
+
+def adapter_hash(folder: Path) -> str:
+    """Identifies an adapter by its bytes. Raises UserError where there is none."""
+    files = [folder / name for name in ("adapter_config.json", "adapter_model.safetensors")]
+    if not all(path.is_file() for path in files):
+        raise UserError(f"{folder} holds no adapter", hint="name a folder with adapter_model.safetensors")
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def working_folder(out: Path) -> Path:
+    """Where a run works until it is published; see `schemas.run`."""
+    real = Path(os.path.realpath(out))
+    return real.with_name(f".{real.name}.assay-tmp")
+
+
+def unfinished(out: Path) -> dict[str, Any]:
+    """What the cut-off run of a folder says about itself; empty if there is none."""
+    try:
+        said = orjson.loads((working_folder(out) / SETTINGS).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def check_unfinished(job: Job, *, replace: bool) -> None:
+    """Raise UserError when the folder holds a cut-off run of something else, naming what differs."""
+    before = unfinished(job.out)
+    kept = checkpoints(working_folder(job.out) / CHECKPOINTS)
+    if not before or not kept or replace or before.get("fingerprint") == job.fingerprint:
+        return
+    changed = _changes(before.get("identity", {}), job.identity)
+    raise UserError(
+        f"{working_folder(job.out)} holds an unfinished run that is not this one: "
+        + (f"{', '.join(changed)} changed" if changed else "it was made by another version"),
+        hint="change it back to go on from its last checkpoint; give --replace to begin anew, or another --out",
+    )
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    names = [name for name in ("data", "model", "template", "stop_ids") if before.get(name) != now.get(name)]
+    old, new = before.get("settings", {}), now["settings"]
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            pair = [old.get(name), new.get(name)]
+            names.append(f"{name} ({_short(pair[0])} → {_short(pair[1])})")
+    return names
+
+
+def _short(value: Any) -> str:
+    text = str(value.get("use", value)) if isinstance(value, dict) else str(value)
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def tokens_of(job: Job, tell: Callable[[int], None] = lambda rows: None) -> Tokens:
+    """The job's rows as tokens. Raises UserError where none can be trained on. `tell` is told rows done."""
+    from train.methods.sft import Sequences
+    from train.trainer import steps_of
+
+    settings = job.recipe.settings
+    encoder = Encoder(
+        job.tokenizer,
+        job.chosen.template,
+        job.stop_ids,
+        max_length=settings.max_length,
+        truncation=settings.truncation,
+        reasoning=settings.reasoning,
+    )
+    told = Told()
+
+    def watched(part: Any) -> Any:
+        for one in encoder.encode(job.material.rows(part), told):
+            tell(told.rows)
+            yield one
+
+    train = gathered(watched("train"))
+    if not len(train):
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in told.reasons.items())
+        first = told.set_aside[0] if told.set_aside else None
+        detail = f" (the first: {first.where or first.id}: {first.detail})" if first else ""
+        raise UserError(
+            f"none of the {told.rows:,} rows can be trained on: {reasons or 'all of them are held out'}{detail}",
+            hint="see what the rows hold: curate show; and what the model's chat template takes",
+        )
+    validation = None
+    if job.material.split_by != "nothing":
+        validation = gathered(watched("validation"))
+        if not len(validation):
+            job.warnings.append("no row that is held out can be used: there is no validation")
+            validation = None
+    if settings.early_stopping_patience and validation is None:
+        raise UserError("early_stopping_patience needs validation rows", hint="set it to 0, or hold out more rows")
+    sequences = len(Sequences(train, packing=settings.packing, max_length=settings.max_length))
+    steps, per_epoch = steps_of(
+        sequences,
+        settings.per_device_train_batch_size,
+        settings.gradient_accumulation_steps,
+        settings.num_train_epochs,
+        settings.max_steps,
+    )
+    if told.set_aside:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in told.reasons.items())
+        job.warnings.append(f"{len(told.set_aside):,} of {told.rows:,} rows are set aside: {reasons}")
+    if told.answers_cut:
+        job.warnings.append(
+            f"{told.answers_cut:,} answers are cut off at max_length {settings.max_length:,}: the model does not see "
+            "how they end"
+        )
+    if not settings.packing and not job.recipe.adapter.prompt_learning and _padding(train, settings) > 0.5:
+        job.warnings.append("more than half of each batch is padding: packing: true would save that time")
+    examples = [shown(train, place, job.tokenizer) for place in range(min(ROWS_SHOWN, len(train)))]
+    return Tokens(train, validation, told, sequences, steps, per_epoch, examples)
+
+
+def _padding(rows: TokenRows, settings: Any) -> float:
+    """Share of padding in batches of rows in random order."""
+    order = np.random.default_rng(0).permutation(len(rows))
+    lengths = rows.lengths[order]
+    batch = settings.per_device_train_batch_size
+    padded = sum(
+        int(lengths[at : at + batch].max()) * len(lengths[at : at + batch]) for at in range(0, len(lengths), batch)
+    )
+    return 1 - int(lengths.sum()) / padded
+
+
+@dataclass
+class Outcome:
+    """What a run made."""
+
+    folder: Path
+    report: dict[str, Any]
+    already: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        keys = (
+            "steps",
+            "loss",
+            "eval",
+            "memory_gb",
+            "seconds",
+            "tokens",
+            "tokens_per_second",
+            "best_step",
+            "fingerprint",
+        )
+        return {"adapter": str(self.folder), **{key: self.report.get(key) for key in keys}} | {
+            "set_aside": self.report.get("set_aside", {}),
+            "warnings": self.report.get("warnings", []),
+            "already": self.already,
+        }
+
+
+Tell = Callable[[int, int, dict[str, Any]], None]
+
+
+def done(job: Job) -> Outcome | None:
+    """The outcome, where the folder holds that of exactly this run already."""
+    from schemas.run import standing
+
+    if standing(job.out, job.fingerprint) == "this":
+        return Outcome(job.out, read_report(job.out), already=True)
+    return None
+
+
+def carry_out(job: Job, tokens: Tokens, tell: Tell, *, replace: bool = False) -> Outcome:
+    """Train into the job's folder, from the last whole checkpoint if there is one. That stays whatever goes wrong."""
+    from train.methods.sft import run_sft
+    from train.reporting import finish
+
+    check_unfinished(job, replace=replace)
+    failed: UserError | None = None
+    try:
+        with run_into(job.out, job.fingerprint, replace=replace) as run:
+            write_durably(run.folder / SETTINGS, orjson.dumps(_settings(job), option=orjson.OPT_INDENT_2))
+            _write_lines(run.folder / SET_ASIDE, [one.as_json() for one in tokens.told.set_aside])
+            try:
+                began = time.monotonic()
+                facts = run_sft(job, tokens, run.folder, tell)
+                facts["planned"] = planned(job, tokens)
+                facts["run_seconds"] = round(time.monotonic() - began, 3)
+                finish(job, tokens, run.folder, facts)
+                if not job.recipe.settings.keep_checkpoints:
+                    shutil.rmtree(run.folder / CHECKPOINTS, ignore_errors=True)
+                (run.folder / SETTINGS).unlink()
+                _write_manifest(job, run.folder, facts)
+                run.publish()
+            except UserError as error:
+                if not checkpoints(run.folder / CHECKPOINTS):
+                    raise
+                failed = error  # raised below: in here it would clear the folder, checkpoints and all
+    except AlreadyDone:
+        return Outcome(job.out, read_report(job.out), already=True)
+    if failed is not None:
+        raise failed
+    return Outcome(job.out, read_report(job.out))
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """What a finished run says about itself. Raises UserError when the folder is none's."""
+    path = folder / REPORT_JSON
+    try:
+        found = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{folder} is no adapter that `train` made", hint="name the --out folder of a run") from None
+    except orjson.JSONDecodeError:
+        raise UserError(f"{path} is damaged", hint="train it again with --replace", file=str(path)) from None
+    if not isinstance(found, dict) or "steps" not in found:
+        raise UserError(f"{folder} is no adapter that `train` made", hint="name the --out folder of a run")
+    return found
+
+
+def memory_gb(device: str) -> float:
+    """The most memory that this process has held, in GB (10⁹ bytes): on the card, or resident."""
+    if device == "cuda":
+        import torch
+
+        return round(float(torch.cuda.max_memory_allocated()) / 1e9, 3)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 3)
+
+
+def planned(job: Job, tokens: Tokens) -> dict[str, Any] | None:
+    """What the plan says of the job's memory, in GB; None where it knows no such model or adapter."""
+    from train.memory import Setup, memory_of
+    from train.shapes import shape_of
+
+    settings, policy, name = job.recipe.settings, job.policy, job.recipe.adapter_name
+    if name not in ("full", "lora", "qlora", "dora"):
+        return None
+    try:
+        shape = shape_of(job.model.config, job.model.name)
+    except UserError:
+        return None
+    lengths = tokens.train.lengths
+    half: Any = "fp32" if policy.compute == "fp32" else "amp" if name == "full" else "bf16"
+    setup = Setup(
+        adapter=name,  # type: ignore[arg-type] # it is one of them: see above
+        device="cpu" if policy.device == "cpu" else "cuda",
+        precision=half,
+        r=getattr(job.recipe.adapter, "r", 16),
+        sequences=settings.per_device_train_batch_size,
+        tokens=settings.max_length if settings.packing else int(lengths.max()),
+        checkpointing=policy.gradient_checkpointing,
+        optimizer=settings.optim,
+        supervised=tokens.train.supervised / max(int(lengths.sum()), 1),
+    )
+    memory = memory_of(shape, setup)
+    return {"memory_gb": {part: round(getattr(memory, part) / 1e9, 3) for part in ("low", "expected", "high")}}
+
+
+def situation(job: Job, tokens: Tokens) -> Situation:
+    """What the job's adapter must know."""
+    config = job.model.config
+    return Situation(tokens.steps, int(config.get("num_hidden_layers", 0)), int(config.get("hidden_size", 0)))
+
+
+def dry(job: Job, tokens: Tokens) -> dict[str, Any]:
+    """What `--dry-run --json` prints."""
+    return {
+        "adapter": str(job.out),
+        "fingerprint": job.fingerprint,
+        "recipe": job.recipe.filled(),
+        "device": job.policy.said(),
+        "template": {"name": job.chosen.template.name, "because": job.chosen.because},
+        "rows": {"train": len(tokens.train), "validation": len(tokens.validation) if tokens.validation else 0},
+        "tokens": int(tokens.train.lengths.sum()),
+        "supervised": tokens.train.supervised,
+        "steps": tokens.steps,
+        "steps_per_epoch": tokens.steps_per_epoch,
+        "set_aside": tokens.told.reasons,
+        "warnings": job.warnings,
+        "examples": [[{"text": one.text, "weight": one.weight} for one in row] for row in tokens.examples],
+    }
+
+
+def recipe_of(out: Path) -> Recipe:
+    """The recipe of a run that was cut off. Raises UserError where there is none to go on with."""
+    from train.recipe import load_recipe
+
+    said = unfinished(out)
+    if "recipe" not in said:
+        if (out / REPORT_JSON).is_file():
+            raise UserError(f"{out} is finished", hint=f"see it with: train show {out}")
+        raise UserError(f"{out} has no run to go on with", hint="name the --out folder of a run that was cut off")
+    values = {**said["recipe"], "out": str(out)}
+    return load_recipe(str(values.pop("method")), None, values, {})
+
+
+def _settings(job: Job) -> dict[str, Any]:
+    return {
+        "fingerprint": job.fingerprint,
+        "identity": job.identity,
+        "recipe": _at_home(job.recipe.filled()),
+        "started": job.started,
+        "threads": job.policy.threads,
+        "versions": library_versions(_LIBRARIES),
+    }
+
+
+def _at_home(filled: dict[str, Any]) -> dict[str, Any]:
+    """A filled recipe that can be read from any working directory."""
+    there = {name: filled[name] for name in ("model", "from_adapter") if filled[name] and Path(filled[name]).exists()}
+    absolute = {name: str(Path(path).resolve()) for name, path in there.items()}
+    return filled | absolute | {"data": [str(Path(path).resolve()) for path in filled["data"]]}
+
+
+def _write_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    if records:
+        path.write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in records))
+
+
+def _write_manifest(job: Job, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Written last: a folder that has it is whole. Its keys are those by which `schemas.run` knows a folder of ours."""
+    files = [
+        written(path, folder).model_dump()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in ("run.json", MANIFEST)
+    ]
+    said = {
+        "format_version": 1,
+        "command": job.recipe.method,
+        "kind": "adapter" if job.recipe.adapter_name != "full" else "model",
+        "fingerprint": job.fingerprint,
+        "recipe": job.recipe.filled(),
+        "identity": job.identity,
+        "shards": [],
+        "files": files,
+        "versions": library_versions(_LIBRARIES),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    write_durably(folder / MANIFEST, orjson.dumps(said, option=orjson.OPT_INDENT_2))
+
+
+def serving_template(chosen: Chosen) -> str:
+    """A template of ours as models are served with it: the same text, nothing marked."""
+    import re
+
+    return re.sub(r"\{%(-?)\s*(?:end)?generation\s*(-?)%\}", r"{#\1 \2#}", chosen.template.text)
+
+
+def is_ours(template: ChatTemplate) -> bool:
+    """Whether a template is one that ships with the program."""
+    return (FOLDER / f"{template.name}.jinja").is_file()
