@@ -81,6 +81,7 @@ bench: $(VENV)/.test
 	$(BIN)/python -m tests.bench.profiling
 	$(BIN)/python -m tests.bench.synthesis
 	$(BIN)/python -m tests.bench.train_plan
+	$(BIN)/python -m tests.bench.review_server
 
 format: $(VENV)/.test
 	$(BIN)/ruff format .

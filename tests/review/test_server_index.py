@@ -68,7 +68,7 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
 def test_a_search_finds_what_the_tables_hold_after_any_history(
     tmp_path: Path, steps: list[tuple[str, str, str]]
