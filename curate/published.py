@@ -22,7 +22,7 @@ READMES = {"README.md": "en", "README.zh.md": "zh"}
 
 CHINESE = {
     "balance": "按任务、来源或语言设上限，超出的行按种子随机舍去",
-    "boilerplate": "整个回答只是客套话或一个词的应付",
+    "boilerplate": "整个回答只是客套话、一个词的应付，或只说自己是 AI 而没有帮助",
     "conflicting_answers": "问题几乎相同，而回答在数字、日期、是与否或文件名称上互相矛盾",
     "decontaminate": "与评测集有一段连续相同的文字，或问的就是评测题",
     "detect_language": "识别语言并填入 `lang`；代码、粤语和中英混合单独标出",

@@ -22,7 +22,7 @@ from schemas.dataset import DATA, DROPPED, Dataset, DatasetWriter, Told, dataset
 from schemas.egress import HOME
 from schemas.errors import UserError
 from schemas.excerpt import excerpt
-from schemas.manifest import InputFile, Manifest, fingerprint, library_versions
+from schemas.manifest import InputFile, Manifest, StepCount, fingerprint, library_versions
 from schemas.rows import common_columns
 from schemas.run import AlreadyDone, Run, run_into, standing
 from schemas.sources import Source
@@ -160,12 +160,27 @@ def _carry_out(recipe: Recipe, inputs: Sequence[Dataset], run: Run, mark: str, m
         "recipe": recipe.filled(),
         "steps": steps,
         "chain": [part for one in inputs for part in (*one.manifest.chain, link(one.manifest))],
-        "findings": most_severe_first([*engine.tally.findings, *_alarms(inputs, writer)]),
+        "findings": most_severe_first([*engine.tally.findings, *_alarms(inputs, writer), *_left_as_they_were(steps)]),
         "versions": library_versions(_LIBRARIES),
         "seconds": {"run": round(time.monotonic() - began, 3)},
     }
     writer.finish(Told(rows_in, manifest, report={"examples": examples.found(), **engine.tally.report}))
     engine.clear()
+
+
+def _left_as_they_were(steps: Sequence[StepCount]) -> list[dict[str, Any]]:
+    """Rows dropped before personal data was replaced still hold theirs, in dropped/."""
+    at = next((place for place, step in enumerate(steps) if step.use == "personal_data"), 0)
+    held = sum(sum(step.dropped.values()) for step in steps[:at])
+    if not held:
+        return []
+    said = f"{held:,} rows were dropped before the step {steps[at].step!r}; they stand in dropped/ as they were"
+    return [
+        finding(
+            "dropped_not_scrubbed", "high", held, said,
+            "make personal_data the first stage, or `curate scrub` the dataset, which rewrites dropped rows too",
+        )
+    ]  # fmt: skip
 
 
 def link(manifest: Manifest) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pydantic_core
 import yaml
 from pydantic import BaseModel, ValidationError
 
@@ -183,6 +184,52 @@ def allowed(annotation: Any) -> list[str]:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, list, tuple, typing.Annotated):
         return [one for inner in typing.get_args(annotation) for one in allowed(inner)]
     return []
+
+
+def typed(text: str) -> Any:
+    """A value of the command line, read as a recipe would read it."""
+    try:
+        return Document(text, "").value
+    except RecipeError:
+        return text
+
+
+def describe_settings(cls: type[BaseModel]) -> list[dict[str, Any]]:
+    """Settings as data: name, type in words, default, whether required, choices and description of each."""
+    return [
+        {
+            "name": field.alias or name,
+            "type": _type_name(field.annotation),
+            "default": None
+            if field.default is pydantic_core.PydanticUndefined
+            else field.get_default(call_default_factory=True),
+            "required": field.is_required(),
+            "choices": allowed(field.annotation),
+            "description": field.description or "",
+        }
+        for name, field in cls.model_fields.items()
+    ]
+
+
+_TYPE_WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "nothing"}
+
+
+def _type_name(annotation: Any) -> str:
+    """A setting's type in words."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _type_name(inner[0])
+    if origin is typing.Literal:
+        return "one of " + ", ".join(allowed(annotation))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_type_name(one) for one in inner))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return f"a {_type_name(inner[1])} for each name"
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        return f"list of {_type_name(next(one for one in inner if one is not Ellipsis))}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "settings"
+    return _TYPE_WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
 def raise_all(errors: list[RecipeError]) -> None:

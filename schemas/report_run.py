@@ -45,6 +45,7 @@ from schemas.report_profile import (
     verdict_bar,
 )
 from schemas.report_scrub import names_line, scrub_section
+from schemas.report_synth import render_synth
 
 
 def _with_language(report: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -67,8 +68,10 @@ def render_run(report: Mapping[str, Any], *, when: str | None = None, lang: Lang
     sources [{name, kind, licence, training, personal_data, rows}], findings (as in a profile),
     inputs [{path, rows, fingerprint}], fingerprint, recipe (YAML text), clusters and conflicts (see
     `report_clusters`), passages:FIELD (see `report_passages`), before and after (profiles). A report with
-    `after` alone, such as an import's, shows that profile whole.
+    `after` alone, such as an import's, shows that profile whole; one with `synth` is a job's, with a page of its own.
     """
+    if "synth" in report:
+        return render_synth(report)
     before, after = report.get("before"), report.get("after")
     kind = KIND_NAMES.get(str(report.get("kind", "")))
     facts: list[Text] = [kind or "", str(report.get("dataset") or ""), when or ""]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from pydantic import BaseModel
@@ -80,7 +81,7 @@ _RATE: Wording = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Check:
     """A yes-or-no question to the judge about pieces of rows, which are quoted; and one whose answer is known.
 
@@ -95,7 +96,7 @@ class Check:
 
     def ask(self, lang: Language, max_tokens: int, **values: str) -> list[Request]:
         """The question and its control; `passed` reads their answers."""
-        return [self._question(lang, max_tokens, one) for one in (values, self.control[lang])]
+        return [self.question(lang, max_tokens, values), _control(self, lang, max_tokens)]
 
     def passed(self, replies: Sequence[Reply]) -> bool:
         """Whether a row gets through. Raises Rejected (unfit_judge) where the control would too."""
@@ -104,9 +105,16 @@ class Check:
             raise Rejected("unfit_judge", "the judge lets through what is plainly wrong; have another check")
         return verdict == self.through
 
-    def _question(self, lang: Language, max_tokens: int, values: Mapping[str, str]) -> Request:
+    def question(self, lang: Language, max_tokens: int, values: Mapping[str, str]) -> Request:
+        """The question with its places filled in."""
         text = filled(self.wording, lang, **{name: quoted(value) for name, value in values.items()})
         return question(text, lang, max_tokens=max_tokens, answer=Verdict, teacher=JUDGE)
+
+
+@cache
+def _control(check: Check, lang: Language, max_tokens: int) -> Request:
+    """Every row's control question, written once."""
+    return check.question(lang, max_tokens, check.control[lang])
 
 
 _SAME_REQUEST = Check(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import polars as pl
 
 from schemas.dataset import (
     REPORT,
@@ -24,19 +23,16 @@ from schemas.dataset import (
     Told,
     datasets_in,
     open_dataset,
-    write_manifest,
-    written,
 )
 from schemas.egress import HOME, POLICY, is_here, may_leave, trusts
 from schemas.errors import DatasetError, Rejected, UserError, UserErrors, nearest
 from schemas.excerpt import excerpt, mask, printable
-from schemas.manifest import Manifest, fingerprint, library_versions
-from schemas.rows import columns
+from schemas.manifest import fingerprint, library_versions
 from schemas.run import AlreadyDone, Run, run_into, standing
 from synth.budget import PICO
 from synth.choosing import Choice
 from synth.journal import FILE, Journal
-from synth.making import MadeSources, Spread, columns_of, digest_of, row_of
+from synth.making import MadeSources, Spread, columns_of, digest_of, frame_of, row_of
 from synth.playing import Player, Try, begun
 from synth.policy import Policy, Ruling
 from synth.recipe import FIRST, Recipe
@@ -271,23 +267,22 @@ class _Work:
         for row in self.job.seeds.rows:
             self.spread.seed(Seed(row))
         pool = Pool(_instructions(self.job.seeds.rows)) if self.job.task.novel else None
-        while not self.player.cut_off and (batch := self.choice.batch()) is not None:
-            for one in self.player.play(batch):
-                if one.cut_off:
-                    self.cut_off += 1
-                    continue
-                kept = self._keep(one, pool)
-                self.choice.tell(one.place, kept, usable=one.questions > 0)
-                self.tell(
-                    {
-                        "event": "rows",
-                        "tried": self.choice.tried,
-                        "tries": self.choice.most,
-                        "kept": self.kept,
-                        "requested": self.choice.requested if self.choice.rows else None,
-                        "rejected": dict(self.rejects.counts),
-                    }
-                )
+        for one in self.player.play(self.choice.batch):
+            if one.cut_off:
+                self.cut_off += 1
+                continue
+            kept = self._keep(one, pool)
+            self.choice.tell(one.place, kept, usable=one.questions > 0)
+            self.tell(
+                {
+                    "event": "rows",
+                    "tried": self.choice.tried,
+                    "tries": self.choice.most,
+                    "kept": self.kept,
+                    "requested": self.choice.requested if self.choice.rows else None,
+                    "rejected": dict(self.rejects.counts),
+                }
+            )
 
     def _keep(self, one: Try, pool: Any) -> int:
         """Keep what is good of a try; how many rows that is."""
@@ -350,7 +345,7 @@ class _Work:
         """Hand rows to the writer, always as many at once: the bytes of the file depend on it."""
         rows = self.frames.pop(kind, [])
         if rows:
-            self.writers[kind].add(pl.DataFrame(rows, schema=columns(kind)))
+            self.writers[kind].add(frame_of(kind, rows))
 
     def _write(self) -> None:
         if not self.writers:  # of nothing, there is still what was rejected to look at
@@ -396,8 +391,7 @@ class _Work:
             },
             report={"synth": {key: value for key, value in facts.items() if key != "findings"}},
         )
-        manifest = writer.finish(told, folder)
-        _write_page(folder, manifest)
+        writer.finish(told, folder)
 
     def _facts(self, rejected: Mapping[str, int]) -> dict[str, Any]:
         """What a report and `synth show` say of the run, besides what the manifest holds."""
@@ -459,16 +453,6 @@ class _Work:
         if self.choice.rows is not None:
             return max(0, self.choice.rows - self.kept)
         return self.choice.most - self.choice.tried
-
-
-def _write_page(folder: Path, manifest: Manifest) -> None:
-    """Write the job's own page over that of runs, and seal the manifest again."""
-    from schemas.report_synth import render_synth
-
-    report = orjson.loads((folder / REPORT_JSON).read_bytes())
-    (folder / REPORT).write_text(render_synth(report), encoding="utf-8")
-    manifest.files = [written(folder / one.path, folder) for one in manifest.files]
-    write_manifest(folder, manifest)
 
 
 def _instructions(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 import orjson
+import polars as pl
+import pyarrow as pa
 
 from schemas.rows import ID_BYTES, Answer, Message, columns, content_digest, row_ids
 from schemas.sources import Source
@@ -151,6 +153,15 @@ def row_of(
         "extra": orjson.dumps({**made.extra(), **extra}, option=orjson.OPT_SORT_KEYS).decode(),
         **_whole(content),
     }
+
+
+def frame_of(kind: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Rows of `row_of` as a frame, by way of Arrow: polars takes eight times as long for the same."""
+    schema = columns(kind)
+    shape = pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    frame = pl.from_arrow(pa.Table.from_pylist(rows, schema=shape))
+    assert isinstance(frame, pl.DataFrame)
+    return frame.cast(schema)  # type: ignore[arg-type]
 
 
 def _whole(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +69,13 @@ def common_length(one: Sequence[object], other: Sequence[object]) -> int:
 
 def rouge_l(one: str, other: str) -> float:
     """ROUGE-L's F-measure of two texts (Lin 2004), 0 to 1, by their first `MAX_TOKENS` tokens; 0 where one has none."""
-    left, right = tokens(one)[:MAX_TOKENS], tokens(other)[:MAX_TOKENS]
+    left, right = _first_tokens(one), _first_tokens(other)
     return 2 * common_length(left, right) / (len(left) + len(right)) if left and right else 0.0
+
+
+@lru_cache(maxsize=64)  # a text is compared with several
+def _first_tokens(text: str) -> Sequence[str]:
+    return tokens(text)[:MAX_TOKENS]
 
 
 @dataclass(frozen=True)

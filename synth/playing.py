@@ -1,17 +1,16 @@
 """Tries: a task carried out on seeds, thousands at once, the questions of all rounds together.
 
-The questions of many tries are handed to the runner as one window. What is answered goes on at once; what it asks next
-goes into the next window, before new tries are begun. So no more is in memory than a few windows, however many seeds
-there are, and a window is long enough for the endpoint to be busy all the time.
+A job is one run of the engine. The engine takes questions as the endpoint has room for them: what tries ask that have
+come further goes first, then new tries are begun. So the endpoint is busy all the time, and no more is in memory than
+what it is asked and what waits behind a slow answer, however many seeds there are.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -21,20 +20,21 @@ from schemas.errors import Rejected
 from synth.budget import Budget
 from synth.journal import Journal
 from synth.request import Answer, Failure, Request
-from synth.runner import Patience, request_key, run
+from synth.runner import LOOK_AHEAD, Outcome, request_key, run
 from synth.task import JUDGE, Made, Rounds, Seed, Task
 from synth.teachers.openai_api import Teacher
 
-FIRST_WINDOW = 1_024
-"""How many questions the first window has, while nothing is known of the endpoint's pace."""
-
-MOST_QUESTIONS = 32_768
-WINDOW_SECONDS = 30.0
 MOST_TRIES = 16_384
-"""How many tries may be under way; fewer where each asks much at once, so that no more than `MOST_QUESTIONS` wait."""
+"""How many tries may be under way; fewer where each asks much at once."""
+
+BEGUN_AT_ONCE = (32, 256)
+"""How many tries are begun, and their departures written down, at once: the least and the most."""
 
 IDS_AT_ONCE = 1_000
 """How many rows one line of the record of departures names."""
+
+_CHUNK_SECONDS = 0.5
+_NOTE_SECONDS = 0.2
 
 
 @dataclass(slots=True)
@@ -48,6 +48,8 @@ class Try:
     seed: Seed
     making: Rounds | None
     asked: Sequence[Request] = ()
+    outcomes: list[Outcome] = field(default_factory=list)
+    """What came of `asked` so far."""
     results: Sequence[Made | Rejected] = ()
     done: bool = False
     cut_off: bool = False
@@ -80,7 +82,7 @@ def _step(one: Try, by_role: Mapping[str, str], answers: Sequence[Answer] | None
         error.add_note(f"while rows were made of the seed {one.seed.id}")
         raise
     else:
-        one.asked = [replace(request, teacher=by_role[request.teacher]) for request in asked]
+        one.asked = [Request(request.body, request.sample, by_role[request.teacher]) for request in asked]
         if not one.asked:
             _end(one, [])
 
@@ -113,99 +115,115 @@ class Player:
         self._job = job
         self._home = home
         self._tell = tell
-        batches = any(endpoint.transport == "batch" for teacher in self._teachers for endpoint in teacher.endpoints)
-        self._window = MOST_QUESTIONS if batches else FIRST_WINDOW
+        self._wanted: Iterator[tuple[int, int]] | None = None
+        """Tries to begin; None where all are begun. Set by the caller's thread, emptied by the engine's."""
+        self._over = False
+        self._under_way: deque[Try] = deque()
+        """What is begun, in order: the engine's thread appends, the caller's takes."""
+        self._going_on: deque[Try] = deque()
+        """What has further questions: the caller's thread appends, the engine's takes."""
+        self._asking: deque[Try] = deque()
+        """Whose questions the engine has, in the order in which it was given them."""
         self._widest = 1
         """The most questions that a try has asked at once."""
-        self._patience = Patience()
+        self._chunk = BEGUN_AT_ONCE[0]
+        self._chunk_at = 0.0
         self._noted: set[tuple[str, str]] = set()
+        self._noted_at = 0.0
         self.cut_off = False
         """Whether the budget has ended: nothing more is begun."""
         self.found = 0
         """Answers that were in the journal, and those that several tries shared."""
 
-    def play(self, wanted: Iterator[tuple[int, int]]) -> Iterator[Try]:
-        """The tries of some seeds, by place and number, in their order, whatever is answered first."""
-        under_way: deque[Try] = deque()
-        more = True
-        while True:
-            asking = [one for one in under_way if one.asked]
-            questions = sum(len(one.asked) for one in asking)
-            most = max(1, min(MOST_TRIES, MOST_QUESTIONS // self._widest))
-            while more and not self.cut_off and questions < self._window and len(under_way) < most:
-                following = next(wanted, None)
-                if following is None:
-                    more = False
-                    break
-                one = begun(self._task, self._seed_at(following[0]), *following, self._by_role)
-                under_way.append(one)
-                if one.asked:
-                    asking.append(one)
-                    questions += len(one.asked)
-            if not asking:
-                yield from _finished(under_way)
-                if not more or self.cut_off:
-                    return
-                continue
-            for _ in self._ask(asking):
-                yield from _finished(under_way)
+    def play(self, batches: Callable[[], Iterator[tuple[int, int]] | None]) -> Iterator[Try]:
+        """The tries of some seeds, by place and number, in their order, whatever is answered first.
 
-    def _ask(self, asking: Sequence[Try]) -> Iterator[None]:
-        """Ask what the tries ask; each goes on as soon as its own answers are there."""
-        self._note_departures(asking)
-        count = sum(len(one.asked) for one in asking)
-        began = monotonic()
-        questions = [request for one in asking for request in one.asked]
+        `batches` is called for more when all tries before have been taken, and says None where there are no more. Only
+        one job can be played at a time."""
+        self._wanted = batches()
+        self._over = self._wanted is None
         running = run(
-            questions, self._teachers, self._journal, self._budget, job=self._job, patience=self._patience,
-            on_event=self._heard, total=count,
-        )  # fmt: skip
+            self._questions(), self._teachers, self._journal, self._budget, job=self._job, on_event=self._heard
+        )
         with closing(running):
-            for one in asking:
-                self._take(one, list(islice(running, len(one.asked))))
-                yield
-            for _ in running:  # to its end, where it tells what it did
-                pass
-        self._patience = Patience(first=self._patience.endpoint)  # it has answered, in the window before
-        pace = count / max(monotonic() - began, 1e-3)
-        self._window = max(self._window // 2, int(min(MOST_QUESTIONS, max(FIRST_WINDOW, pace * WINDOW_SECONDS))))
+            for outcome in running:
+                if outcome is not None:
+                    self._take(self._asking[0], outcome)
+                all_begun = self._wanted is None  # read before it is seen what is under way: nothing is added then
+                yield from self._finished()
+                if all_begun and not self._under_way and not self._over:
+                    following = None if self.cut_off else batches()
+                    self._wanted, self._over = following, following is None
 
-    def _take(self, one: Try, given: Sequence[Answer | Failure]) -> None:
-        judge = self._by_role[JUDGE]
-        one.questions += len(given)
-        for request, outcome in zip(one.asked, given, strict=True):
-            one.teachers.add(request.teacher)
-            if isinstance(outcome, Answer) and (not one.key or request.teacher != judge or len(self._teachers) == 1):
-                one.key, one.model = outcome.key, outcome.model
-        failed = [outcome for outcome in given if isinstance(outcome, Failure)]
-        if not failed:
-            _step(one, self._by_role, [outcome for outcome in given if isinstance(outcome, Answer)])
-            self._widest = max(self._widest, len(one.asked))
+    # In the engine's thread.
+
+    def _questions(self) -> Iterator[Request | None]:
+        """What is to be asked, as the engine has room for it; None where answers are to be waited for."""
+        further: deque[Try] = deque()
+        leaving: list[Try] = []
+        fresh: deque[Try] = deque()
+        while not self._over:
+            while self._going_on:
+                one = self._going_on.popleft()
+                (leaving if self._leaves(one) else further).append(one)
+            # Many at once, since each time is a flush to disk; but never while nothing else is waited for.
+            if leaving and (monotonic() - self._noted_at > _NOTE_SECONDS or not self._asking):
+                self._note_departures(leaving)
+                further.extend(leaving)
+                leaving.clear()
+            if not further and not fresh:
+                fresh.extend(self._begin())
+                self._note_departures(fresh)
+            if further or fresh:
+                yield from self._handed_over((further or fresh).popleft())
+            else:
+                yield None
+
+    def _handed_over(self, one: Try) -> Iterator[Request]:
+        self._widest = max(self._widest, len(one.asked))
+        for request in one.asked:
+            self._asking.append(one)
+            yield request
+
+    def _begin(self) -> Iterator[Try]:
+        """Begin some tries; those that have questions. As many at once as are asked in about half a second."""
+        if self.cut_off:
+            self._wanted = None
+        if self._wanted is None:
             return
-        assert one.making is not None
-        one.making.close()
-        if any(outcome.reason == "budget" for outcome in failed):
-            self.cut_off = one.cut_off = True
-            _end(one, [])
-        else:
-            one.key = failed[0].key
-            _end(one, [Rejected(failed[0].reason, failed[0].detail)])
+        least, most = BEGUN_AT_ONCE
+        now = monotonic()
+        self._chunk = (
+            min(most, 2 * self._chunk) if now - self._chunk_at < _CHUNK_SECONDS else max(least, self._chunk // 2)
+        )
+        self._chunk_at = now
+        room = min(MOST_TRIES, LOOK_AHEAD // self._widest) - len(self._under_way)
+        for _ in range(min(self._chunk, max(room, not self._under_way))):
+            following = next(self._wanted, None)
+            if following is None:
+                self._wanted = None
+                return
+            one = begun(self._task, self._seed_at(following[0]), *following, self._by_role)
+            self._under_way.append(one)
+            if one.asked:
+                yield one
 
-    def _heard(self, event: Mapping[str, Any]) -> None:
-        if event["event"] == "end":
-            self.found += event["cached"] + event["shared"]
-        self._tell(event)
+    def _leaves(self, one: Try) -> bool:
+        """Whether a row of a try goes where it has not been."""
+        return any((request.teacher, id_) not in self._noted for request in one.asked for id_ in _ids(one.seed))
 
-    def _note_departures(self, asking: Sequence[Try]) -> None:
+    def _note_departures(self, asking: Iterable[Try]) -> None:
         """Write down which rows go where, before they do; what the journal answers goes nowhere."""
         leaving: dict[str, list[str]] = {}
         for one in asking:
-            ids = [one.seed.id, *(str(row.get("id", "")) for row in one.seed.others)]
+            ids = _ids(one.seed)
             for request in one.asked:
                 new = [id_ for id_ in ids if (request.teacher, id_) not in self._noted]
                 if new and self._journal.find(request_key(request, self._teachers)) is None:
                     self._noted.update((request.teacher, id_) for id_ in new)
                     leaving.setdefault(request.teacher, []).extend(new)
+        if leaving:
+            self._noted_at = monotonic()
         for teacher in self._teachers:
             ids = leaving.get(teacher.name, [])
             for endpoint in teacher.endpoints:
@@ -217,7 +235,48 @@ class Player:
                         rows=ids[first : first + IDS_AT_ONCE],
                     )
 
+    def _heard(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "end":
+            self.found += event["cached"] + event["shared"]
+        self._tell(event)
 
-def _finished(under_way: deque[Try]) -> Iterator[Try]:
-    while under_way and under_way[0].done:
-        yield under_way.popleft()
+    # In the caller's thread.
+
+    def _take(self, one: Try, outcome: Outcome) -> None:
+        """Take what came of a try's next question; when that is all, the try goes on."""
+        self._asking.popleft()
+        one.outcomes.append(outcome)
+        if len(one.outcomes) < len(one.asked):
+            return
+        self._go_on(one)
+        if one.asked:
+            self._going_on.append(one)
+
+    def _go_on(self, one: Try) -> None:
+        judge = self._by_role[JUDGE]
+        given, one.outcomes = one.outcomes, []
+        one.questions += len(given)
+        for request, outcome in zip(one.asked, given, strict=True):
+            one.teachers.add(request.teacher)
+            if isinstance(outcome, Answer) and (not one.key or request.teacher != judge or len(self._teachers) == 1):
+                one.key, one.model = outcome.key, outcome.model
+        failed = [outcome for outcome in given if isinstance(outcome, Failure)]
+        if not failed:
+            _step(one, self._by_role, [outcome for outcome in given if isinstance(outcome, Answer)])
+            return
+        assert one.making is not None
+        one.making.close()
+        if any(outcome.reason == "budget" for outcome in failed):
+            self.cut_off = one.cut_off = True
+            _end(one, [])
+        else:
+            one.key = failed[0].key
+            _end(one, [Rejected(failed[0].reason, failed[0].detail)])
+
+    def _finished(self) -> Iterator[Try]:
+        while self._under_way and self._under_way[0].done:
+            yield self._under_way.popleft()
+
+
+def _ids(seed: Seed) -> list[str]:
+    return [seed.id, *(str(row.get("id", "")) for row in seed.others)]

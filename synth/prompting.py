@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from string import Template
 from typing import Any
 
@@ -20,6 +20,9 @@ from synth.task import Language, tag_of, turn
 
 Wording = Mapping[Language, str]
 """A prompt in every language; `$name` is filled in."""
+
+_LATELY = 64
+"""How many texts are remembered: those of a try or two, in several of whose questions the same stands."""
 
 _SENT = ("role", "content", "name", "tool_call_id")
 
@@ -41,6 +44,7 @@ _MARK_BEGINS = re.compile(r"<(?=[|｜]|/?s>|</?SYS>>|(?:start|end)_of_turn>)|\[(
 _MARK_ENDS = re.compile(r"(?<=[|｜])>")
 
 
+@lru_cache(maxsize=_LATELY)
 def quoted(text: str) -> str:
     """A piece of a row as material in a prompt. Marks of chat templates in it (`<|im_end|>`) are broken, since servers
     read them as the end of a turn wherever they stand."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import lru_cache
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -141,7 +142,12 @@ def literals(text: str) -> Counter[str]:
 
 def same_literals(one: str, other: str) -> bool:
     """Whether two texts hold the same numbers, addresses, places to fill in and code, however often."""
-    return set(literals(one)) == set(literals(other))
+    return _literals(one) == _literals(other)
+
+
+@lru_cache(maxsize=64)
+def _literals(text: str) -> frozenset[str]:
+    return frozenset(literals(text))
 
 
 def _within_word(one: str, next_one: str) -> bool:

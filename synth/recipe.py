@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -14,13 +12,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.errors import RecipeError, UserError, nearest
 from schemas.excerpt import excerpt
 from schemas.lookup import find, names
-from schemas.recipe import Document, Path_, allowed, raise_all, read_document, settings_of
+from schemas.recipe import Document, Path_, describe_settings, raise_all, read_document, settings_of, typed
 from synth.budget import Budget, Price
 from synth.task import JUDGE, Example, Said, Task
 from synth.teachers.openai_api import Endpoint, Teacher
@@ -276,7 +273,7 @@ def _overridden(value: dict[Any, Any], overrides: Mapping[str, str], errors: lis
             hint = _NO_KEYS if rest and rest[-1] == "api_key" else nearest(first, _KEYS)
             errors.append(RecipeError(f"--set {key}: there is no such setting", hint=hint))
             continue
-        typed = _typed(text)
+        given = typed(text)
         inner = changed
         for part in [first, *rest][:-1]:
             held = inner.get(part)
@@ -288,16 +285,8 @@ def _overridden(value: dict[Any, Any], overrides: Mapping[str, str], errors: lis
             inner[part] = dict(held or {})
             inner = inner[part]
         else:
-            inner[[first, *rest][-1]] = typed
+            inner[[first, *rest][-1]] = given
     return changed
-
-
-def _typed(text: str) -> Any:
-    """A value of the command line, read as a recipe would read it."""
-    try:
-        return Document(text, "").value
-    except RecipeError:
-        return text
 
 
 def _contradictions(job: JobSettings, document: Document) -> list[RecipeError]:
@@ -538,42 +527,11 @@ def _unknown_teachers(task: Task | None, teachers: Sequence[TeacherPlan], docume
     ]
 
 
-_TYPE_WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "nothing"}
-
-
-def _type_name(annotation: Any) -> str:
-    """A setting's type in words."""
-    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Annotated:
-        return _type_name(inner[0])
-    if origin is Literal:
-        return "one of " + ", ".join(allowed(annotation))
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_type_name(one) for one in inner))
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return f"a {_type_name(inner[1])} for each name"
-    if isinstance(origin, type) and issubclass(origin, Sequence):
-        return f"list of {_type_name(next(one for one in inner if one is not Ellipsis))}"
-    return _TYPE_WORDS.get(annotation, "settings")
-
-
 def describe_tasks(name: str | None = None) -> list[dict[str, Any]]:
     """Every task there is, or one, as data. Raises UserError for one that there is not."""
     found = []
     for one in [name] if name else names(TASKS):
         cls: type[Task] = find(TASKS, one, Task)  # type: ignore[type-abstract]
-        settings = [
-            {
-                "name": key,
-                "type": _type_name(known.annotation),
-                "default": None
-                if known.default is pydantic_core.PydanticUndefined
-                else known.get_default(call_default_factory=True),
-                "required": known.is_required(),
-                "description": known.description or "",
-            }
-            for key, known in cls.model_fields.items()
-        ]
         found.append(
             {
                 "name": one,
@@ -583,7 +541,7 @@ def describe_tasks(name: str | None = None) -> list[dict[str, Any]]:
                 "doc": inspect.getdoc(cls) or "",
                 "novel": cls.novel,
                 "reasons": sorted({reason for example in cls.examples for reason in example.reasons}),
-                "settings": settings,
+                "settings": describe_settings(cls),
                 "examples": [_described(example) for example in cls.examples],
             }
         )

@@ -46,6 +46,13 @@ class Answer:
     reasoning: str | None = None
     value: Any = field(default=None, compare=False)
 
+    def holding(self, value: Any) -> Answer:
+        """The same answer with the JSON read from it."""
+        return Answer(
+            self.key, self.text, self.tool_calls, self.finish_reason, self.prompt_tokens, self.completion_tokens,
+            self.model, self.id, self.refused, self.reasoning, value,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

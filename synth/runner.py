@@ -2,7 +2,7 @@
 
 The engine runs in a thread of its own, so that it keeps asking while the caller works on what has come. It takes
 requests as it has room for them, looks each one up in the journal, reserves its cost, sends it to the endpoint that has
-room, and hands an answer on when it is on disk.
+room, and hands an answer on when it is on disk. Requests that come of answers may be handed in while it runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import Any
+from typing import Any, overload
 
 from schemas.errors import UserError, UserErrors
 from synth.budget import PICO, Amount, Budget, prompt_bound
@@ -47,6 +47,7 @@ _BAD_RUN = 10
 _PULLS_AT_ONCE = 256
 _CLAIMS_AT_ONCE = 32
 _LONG_WAIT_SECONDS = 5.0
+_RECENT, _RECENT_CHARS = 256, 1_000
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Patience:
     grace: float = 10.0
 
 
+@overload
 def run(
     requests: Iterable[Request],
     teachers: Sequence[Teacher],
@@ -81,8 +83,39 @@ def run(
     patience: Patience | None = None,
     on_event: Callable[[Event], None] | None = None,
     total: int | None = None,
-) -> Generator[Outcome]:
+) -> Generator[Outcome]: ...
+
+
+@overload
+def run(
+    requests: Iterable[Request | None],
+    teachers: Sequence[Teacher],
+    journal: Journal,
+    budget: Budget | None = None,
+    *,
+    job: str = "job",
+    patience: Patience | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    total: int | None = None,
+) -> Generator[Outcome | None]: ...
+
+
+def run(
+    requests: Iterable[Request | None],
+    teachers: Sequence[Teacher],
+    journal: Journal,
+    budget: Budget | None = None,
+    *,
+    job: str = "job",
+    patience: Patience | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    total: int | None = None,
+) -> Generator[Outcome | None]:
     """Ask every request; an Answer or a Failure for each, in their order.
+
+    Where `requests` gives None, there is none yet: it comes out again as None in its place, and more is asked for when
+    the caller has dealt with another of what came out, and a few times a second. So requests may depend on earlier
+    answers, in one run.
 
     What comes out does not depend on timing, kills or who paid. `job` names whose budget it is: the same job run again
     goes on with what is left of it. `requests` is read in another thread, a little ahead of what is asked. Closing the
@@ -99,8 +132,8 @@ def run(
     try:
         while (batch := engine.out.get()) is not None:
             for outcome in batch:
-                engine.taken += 1
                 yield outcome
+                engine.dealt_with()
     finally:
         engine.stop_soon()
         thread.join()
@@ -123,9 +156,9 @@ def most(request: Request, teachers: Sequence[Teacher]) -> Amount:
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """One place in the output."""
+    """One place in the output; `request` is None where there was none yet."""
 
-    request: Request
+    request: Request | None
     key: str
     repaired: bool = False
     outcome: Outcome | None = None
@@ -193,7 +226,7 @@ class _School:
 class _Engine:
     def __init__(
         self,
-        requests: Iterable[Request],
+        requests: Iterable[Request | None],
         teachers: Sequence[Teacher],
         journal: Journal,
         budget: Budget,
@@ -202,7 +235,7 @@ class _Engine:
         on_event: Callable[[Event], None] | None,
         total: int | None,
     ) -> None:
-        self.out: queue.SimpleQueue[list[Outcome] | None] = queue.SimpleQueue()
+        self.out: queue.SimpleQueue[list[Outcome | None] | None] = queue.SimpleQueue()
         self.taken = 0
         self.error: BaseException | None = None
         self._requests = iter(requests)
@@ -215,14 +248,21 @@ class _Engine:
         self._total = total
         self._schools: dict[str, _School] = {}
         self._works: dict[str, _Work] = {}
+        self._recent: dict[str, Answer] = {}
+        """Short answers that were in the journal: what all tries ask alike is not read from there each time."""
         self._elsewhere: list[_Work] = []
         self._slots: deque[_Slot] = deque()
         self._arrived: list[tuple[_Work, Answer, tuple[int, int], int]] = []
         self._unsynced: list[tuple[_Work, Answer]] = []
         self._look_ahead = LOOK_AHEAD
         self._pulled = 0
+        self._none_at = -1
+        """How much was taken when there was no request yet."""
+        self._waits = False
+        """Whether nothing more is pulled before the caller takes more."""
         self._exhausted = False
-        self._closed = False
+        self._closed: Amount | None = None
+        """What the budget no longer covers, once it has ended: what costs as much is not tried again."""
         self._stopping = False
         self._abandoned = False
         self._claims = 0
@@ -251,6 +291,16 @@ class _Engine:
     def stop_soon(self) -> None:
         """From the caller's thread: send nothing more."""
         self._stopping = True
+        self._wake_up()
+
+    def dealt_with(self) -> None:
+        """From the caller's thread: one more outcome is taken, and what it leads to can be asked for."""
+        self.taken += 1
+        if self._waits:
+            self._waits = False
+            self._wake_up()
+
+    def _wake_up(self) -> None:
         loop = self._loop
         if loop is not None:
             with suppress(RuntimeError):  # it has ended by itself
@@ -321,7 +371,7 @@ class _Engine:
                 # After a pause of the whole machine nothing has had its chance to come in: hung is what stays silent
                 # from one tick to the next.
                 self._watch(now, trusted=now - tick < 4 * _TICK_SECONDS)
-                tick = now
+                tick, self._none_at = now, -1
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), min(pause, _TICK_SECONDS))
 
@@ -374,7 +424,8 @@ class _Engine:
     def _pump(self, now: float) -> float:
         """Give every endpoint what it has room for; seconds until time alone may allow more."""
         pause = _TICK_SECONDS
-        for lane in sorted(self._lanes, key=lambda lane: lane.limiter.in_flight / lane.limiter.limit):
+        # One that refuses comes last: what it refused would be its again for ever, with room at another.
+        for lane in sorted(self._lanes, key=lambda lane: (lane.refusing, lane.limiter.in_flight / lane.limiter.limit)):
             while (work := self._take(lane, now)) is not None:
                 task = asyncio.ensure_future(self._serve(lane, work))
                 lane.flows[task] = Flow(now)
@@ -425,7 +476,11 @@ class _Engine:
     def _claim(self, work: _Work, school: _School) -> bool:
         """Reserve the work's cost; False when it needs no asking, or may not be asked now."""
         self._held_back = False
-        if self._closed:
+        if (
+            self._closed is not None
+            and work.most.tokens >= self._closed.tokens
+            and work.most.money >= self._closed.money
+        ):
             self._give_up(work, "budget", "the budget is spent")
             return False
         self._write_down()  # so that what has come no longer holds its reservation
@@ -451,23 +506,31 @@ class _Engine:
             school.ready.append(work)
             self._held_back = True
         else:
-            self._closed = True
-            self._tell({"event": "budget_spent"})
+            if self._closed is None:
+                self._tell({"event": "budget_spent"})
+            self._closed = work.most
             self._give_up(work, "budget", "the budget is spent")
         return False
 
     def _pull_for(self, school: _School) -> bool:
         """Read requests until a few wait for this teacher; whether any does."""
         for _ in range(_PULLS_AT_ONCE):
-            if self._exhausted or self._pulled - self.taken >= self._look_ahead or len(school.ready) >= _CLAIMS_AT_ONCE:
+            if self._exhausted or len(school.ready) >= _CLAIMS_AT_ONCE:
+                break
+            taken = self.taken
+            if taken == self._none_at or self._pulled - taken >= self._look_ahead:
+                self._waits = True
                 break
             try:
-                request = next(self._requests, None)
+                request = next(self._requests)
+                self._pulled += 1
                 if request is None:
-                    self._exhausted = True
+                    self._none_at = taken
+                    self._slots.append(_Slot(None, ""))
                 else:
-                    self._pulled += 1
                     self._enter(request)
+            except StopIteration:
+                self._exhausted = True
             except Exception as error:
                 self._fail(error)
                 return False
@@ -504,10 +567,14 @@ class _Engine:
 
     def _known(self, work: _Work) -> bool:
         """Answer a work from the journal, if it is there."""
-        answer = self._journal.find(work.key)
+        answer = self._recent.get(work.key) or self._journal.find(work.key)
         if answer is None:
             return False
         self._counts["cached"] += 1
+        if len(answer.text or "") <= _RECENT_CHARS and not answer.tool_calls and not answer.reasoning:
+            if len(self._recent) >= _RECENT:
+                self._recent.clear()
+            self._recent[work.key] = answer
         if self._journal.refreshed != self._synced_refresh:  # another process wrote it, and may not have flushed it
             self._unsynced.append((work, answer))
             self._dirty.set()
@@ -698,7 +765,7 @@ class _Engine:
                 slot.outcome = answer
                 continue
             try:
-                slot.outcome = replace(answer, value=self._checker.read(schema, answer))
+                slot.outcome = answer.holding(self._checker.read(schema, answer))
             except Unfit as unfit:
                 if slot.repaired or unfit.reason == "truncated":
                     slot.outcome = Failure(slot.key, unfit.reason, unfit.detail)
@@ -710,12 +777,12 @@ class _Engine:
                     self._wake.set()
 
     def _emit(self) -> None:
-        batch: list[Outcome] = []
-        while self._slots and (outcome := self._slots[0].outcome) is not None:
+        batch: list[Outcome | None] = []
+        while self._slots and ((slot := self._slots[0]).outcome is not None or slot.request is None):
             self._slots.popleft()
-            batch.append(outcome)
+            batch.append(slot.outcome)
+            self._counts["done"] += slot.request is not None
         if batch:
-            self._counts["done"] += len(batch)
             self.out.put(batch)
 
     # Endpoints' health.

@@ -206,6 +206,62 @@ def sft(
     _train_recipe(recipe, dry_run=dry_run, replace=replace, report=report, as_json=as_json)
 
 
+@app.command()
+def dpo(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="A recipe (.yaml); options here win.", show_default=False)
+    ] = None,
+    model: Model = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", "-d", help="A dataset of preferences; may be repeated.", show_default=False),
+    ] = None,
+    out: Annotated[str | None, typer.Option("--out", "-o", help="Folder to write the adapter to.")] = None,
+    adapter: Annotated[
+        str | None, typer.Option("--adapter", help="lora, qlora, dora, full, ... [default: lora]")
+    ] = None,
+    from_adapter: Annotated[
+        str | None,
+        typer.Option("--from", help="Go on from this adapter, which is then the reference too.", show_default=False),
+    ] = None,
+    loss: Annotated[
+        str | None, typer.Option("--loss", help="sigmoid, hinge, ipo, sigmoid_norm or simpo. [default: sigmoid]")
+    ] = None,
+    beta: Annotated[
+        float | None, typer.Option("--beta", help="How little the model may depart from the reference. [default: 0.1]")
+    ] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option("--allow", help="Train on this source although it denies it; recorded.")
+    ] = None,
+    set_: Set = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show pairs, lengths and steps, and train nothing.")
+    ] = False,
+    replace: Replace = False,
+    report: ReportFile = None,
+    as_json: Json = False,
+) -> None:
+    """Learn from pairs which answer is better (DPO). Shows their lengths and three of them before it begins.
+
+    What the reference says is computed once and kept in .assay/reference. A run that was cut off goes on from its last
+    whole checkpoint when given again.
+    """
+    from train.recipe import load_recipe
+
+    given = {
+        "model": model,
+        "data": data or None,
+        "out": out,
+        "adapter": adapter,
+        "from_adapter": from_adapter,
+        "loss_type": loss,
+        "beta": beta,
+        "allow": allow or None,
+    }
+    recipe = load_recipe("dpo", config, given, _pairs(set_))
+    _train_recipe(recipe, dry_run=dry_run, replace=replace, report=report, as_json=as_json)
+
+
 def _train_recipe(recipe: Any, *, dry_run: bool, replace: bool, report: Path | None, as_json: bool) -> None:
     """Train a recipe and show how it went."""
     import os

@@ -552,9 +552,12 @@ def _calls(calls: list[Any]) -> list[Any]:
     return found
 
 
-def _set_aside(row: Mapping[str, Any], aside: _Aside) -> SetAside:
+def where_of(row: Mapping[str, Any]) -> str:
+    """The file and line that a row came from, as it may be shown; empty where it is not known."""
     origin = row.get("origin") or {}
     where = excerpt(origin["file"], 200) if origin.get("file") else ""
-    if where and origin.get("line") is not None:
-        where = f"{where}:{origin['line']}"
-    return SetAside(row["id"], where, aside.reason, aside.detail)
+    return f"{where}:{origin['line']}" if where and origin.get("line") is not None else where
+
+
+def _set_aside(row: Mapping[str, Any], aside: _Aside) -> SetAside:
+    return SetAside(row["id"], where_of(row), aside.reason, aside.detail)

@@ -30,30 +30,64 @@ def job_page(job: Job, tokens: Tokens) -> None:
     )
     packs = f", {tokens.sequences:,} packs" if recipe.settings.packing else ""
     say(f"steps     {tokens.steps:,}, {tokens.steps_per_epoch:,} an epoch{packs}")
+    if tokens.pairs is not None:
+        pairs_lines(tokens.pairs, len(rows))
     for warning in job.warnings:
         say(f"warning   {warning}", style="yellow")
-    heading("What is learnt: only what stands between ⟦ and ⟧ counts in the loss")
+    if tokens.pairs is not None:
+        heading("What is learnt: ⟦+ is to become likelier +⟧ than ⟦- what is rejected -⟧ behind the same prompt")
+    else:
+        heading("What is learnt: only what stands between ⟦ and ⟧ counts in the loss")
     for place, example in enumerate(tokens.examples):
         say()
         mask_line(place + 1, example)
     say()
 
 
+def pairs_lines(pairs: Mapping[str, Any], count: int) -> None:
+    """What the lengths of answers tell."""
+    gap = pairs["gap_tokens"]
+    say(
+        f"answers   {pairs['chosen_tokens']:g} tokens chosen, {pairs['rejected_tokens']:g} rejected; "
+        f"gap {gap['mean']:+g}, 90 % from {gap['p5']:+,} to {gap['p95']:+,}"
+    )
+    longer = pairs["longer_chosen"]
+    said = (
+        "all of one length" if longer is None else f"the chosen one is longer in {longer:.0%} of {pairs['unequal']:,}"
+    )
+    say(f"          {said}; {pairs['shared_start']:.0%} of the answers is a beginning that both share")
+    if pairs["soft_labels"] or pairs["weighted"]:
+        say(f"labels    {pairs['soft_labels']:,} of {count:,} are not certain, {pairs['weighted']:,} have a weight")
+
+
 def mask_line(number: int, example: Sequence[Piece]) -> None:
     """One row with its loss mask. Marked by brackets too, so that it reads without colours."""
-    text = "".join(
-        f"⟦{one.text}⟧" + (f"×{one.weight:g}" if one.weight != 1 else "") if one.weight else one.text for one in example
-    )
+    paired = any(one.weight < 0 for one in example)
+
+    def marked(one: Piece) -> str:
+        if not one.weight:
+            return one.text
+        if paired:
+            sign = "+" if one.weight > 0 else "-"
+            return f"⟦{sign}{one.text}{sign}⟧"
+        return f"⟦{one.text}⟧" + (f"×{one.weight:g}" if one.weight != 1 else "")
+
+    text = "".join(map(marked, example))
     say(f"{number}. {text}")
 
 
 def step_label(step: int, steps: int, record: Mapping[str, Any]) -> str:
     """One logged step, for the progress line."""
+    if "reference" in record:
+        return f"reference, {record['rows']}  {record['reference']:,}/{record['of']:,}"
     said = f"step {step:,}/{steps:,}"
     if "loss" in record:
         said += f"  loss {record['loss']:.4f}"
     if "eval_loss" in record:
         said += f"  validation {record['eval_loss']:.4f}"
+    for place in ("rewards/accuracies", "eval_rewards/accuracies"):
+        if place in record:
+            said += f"  in order {record[place]:.0%}"
     return said
 
 
@@ -92,6 +126,8 @@ def show_page(report: Mapping[str, Any], folder: str, *, already: bool = False) 
                 [(excerpt(name, 40), f"{value:.4f}") for name, value in tasks[:20]],
                 numbers=(1,),
             )
+    if rewards := report.get("rewards"):
+        rewards_table(rewards, looked)
     heading("Cost")
     stopped = f" of {report['planned_steps']:,} planned" if report.get("stopped_early") else ""
     speed = f", {report['tokens_per_second']:,.0f} tokens/s" if report.get("tokens_per_second") else ""
@@ -108,6 +144,16 @@ def show_page(report: Mapping[str, Any], folder: str, *, already: bool = False) 
     if report["allowed"]:
         say(f"sources that deny training, allowed by name: {', '.join(report['allowed'])}", style="yellow")
     say(f"curves, rows and settings: {folder}/report.html")
+
+
+def rewards_table(rewards: Mapping[str, Mapping[str, float]], looked: Mapping[str, Any] | None) -> None:
+    """How far pairs came to be in order."""
+    heading("Rewards")
+    lines = [(name, f"{one['first']:.4f}", f"{one['last']:.4f}") for name, one in rewards.items()]
+    for name in ("accuracy", "margin") if looked else ():
+        assert looked is not None
+        lines.append((f"{name} on validation", f"{looked[name]['first']:.4f}", f"{looked[name]['last']:.4f}"))
+    table(("", "first", "last"), lines, numbers=(1, 2))
 
 
 def curve(values: Sequence[float], columns: int = _CURVE_COLUMNS) -> str:

@@ -93,6 +93,11 @@ def _open(path: Path, kind: str) -> Dataset:
             ("chat", "preference"): "train dpo learns from preferences",
             ("preference", "chat"): "train sft learns from conversations",
             ("chat", "text"): "train pretrain learns from plain text",
+            (
+                "preference",
+                "candidates",
+            ): "several answers are no pair yet: let people say which is better (review push, "
+            "review export --to preference)",
         }.get((kind, dataset.kind), "see what it holds: curate show")
         raise UserError(f"{path} holds rows of kind {dataset.kind}, and rows of kind {kind} are needed", hint=hint)
     if not dataset.rows:

@@ -22,11 +22,25 @@ Reasoning = Literal["keep", "mask", "drop"]
 Truncation = Literal["turns", "end", "none"]
 """turns: the oldest exchanges go first, then the answer's end; end: the end goes; none: too long a row is set aside."""
 
+SoftLabels = Literal["review", "agreement", "margin", "off"]
+"""Where a pair says how likely its chosen answer is the better one: what `review export` wrote; the share of raters;
+its margin as log-odds; nowhere."""
+
+PreferenceLoss = Literal["sigmoid", "hinge", "ipo", "sigmoid_norm", "simpo"]
+
 RENAMED = {
     "adapter_name": "adapter",
     "alpha": "adapter.lora_alpha",
     "batch_size": "per_device_train_batch_size",
     "cutoff_len": "max_length",
+    "dpo_beta": "beta",
+    "dpo_label_smoothing": "label_smoothing",
+    "gamma": "simpo_gamma",
+    "loss": "loss_type",
+    "pref_beta": "beta",
+    "pref_ftx": "sft_weight",
+    "pref_loss": "loss_type",
+    "rpo_alpha": "sft_weight",
     "dataset": "data",
     "epochs": "num_train_epochs",
     "finetuning_type": "adapter",
@@ -128,6 +142,43 @@ class Training(BaseModel):
         return self
 
 
+class DpoTraining(Training):
+    """Settings of learning from preferences: those of every run, and what is TRL's besides."""
+
+    loss_type: PreferenceLoss = Setting(default="sigmoid", description="what is made of the difference of two answers")
+    beta: float | None = Setting(
+        default=None, gt=0, le=1000, description="how little the model may depart from the reference; by loss_type"
+    )
+    label_smoothing: float = Setting(
+        default=0.0, ge=0, lt=0.5, description="chance that a label is wrong, of pairs that do not say it themselves"
+    )
+    soft_labels: SoftLabels = Setting(default="review", description="where pairs say how sure their label is")
+    sft_weight: float = Setting(
+        default=0.0, ge=0, le=100, description="weight of also learning to say the chosen answer, per token of it"
+    )
+    simpo_gamma: float = Setting(default=0.5, ge=0, le=100, description="the lead that simpo asks of chosen answers")
+    num_train_epochs: float = Setting(default=1.0, gt=0, description="times every pair is seen")
+
+    @property
+    def strength(self) -> float:
+        """beta, or the usual one of the loss."""
+        return self.beta if self.beta is not None else USUAL_BETA[self.loss_type]
+
+
+USUAL_BETA: Mapping[str, float] = {"sigmoid": 0.1, "hinge": 0.1, "ipo": 0.1, "sigmoid_norm": 5.0, "simpo": 2.0}
+"""Rafailov et al. 2023 (arXiv 2305.18290), and TRL for the next two; Lambert et al. 2024 (Tulu 3, arXiv 2411.15124);
+Meng et al. 2024 (arXiv 2405.14734). Losses that count by length need a larger one: theirs is a mean, not a sum."""
+
+SETTINGS: Mapping[str, type[Training]] = {"sft": Training, "dpo": DpoTraining}
+"""The settings of each method."""
+
+KINDS: Mapping[str, str] = {"sft": "chat", "dpo": "preference"}
+"""The kind of row that each method learns from."""
+
+USUAL_RATE: Mapping[str, float] = {"sft": 1.0, "dpo": 0.05}
+"""The usual learning rate of each method, in parts of the adapter's: for LoRA 1e-5, for a whole model TRL's 1e-6."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One run: what method, with what adapter, under what settings."""
@@ -144,12 +195,19 @@ class Recipe:
         length = min(self.settings.max_length, window)
         return replace(self, settings=self.settings.model_copy(update={"max_length": length}))
 
+    @property
+    def learning_rate(self) -> float:
+        """As it is set, or what is usual for the adapter and the method."""
+        return self.settings.learning_rate or self.adapter.learning_rate * USUAL_RATE[self.method]
+
     def filled(self) -> dict[str, Any]:
         """Every setting, defaults written out."""
+        usual = {"beta": self.settings.strength} if isinstance(self.settings, DpoTraining) else {}
         return {
             "method": self.method,
             **self.settings.model_dump(mode="json"),
-            "learning_rate": self.settings.learning_rate or self.adapter.learning_rate,
+            **usual,
+            "learning_rate": self.learning_rate,
             "adapter": {"use": self.adapter_name, **self.adapter.model_dump(mode="json", by_alias=True)},
         }
 
@@ -159,12 +217,12 @@ def load_recipe(
     config: Path | None,
     given: Mapping[str, Any],
     overrides: Mapping[str, str],
-    settings: type[Training] = Training,
 ) -> Recipe:
     """The recipe of a YAML file, options given besides it, and `--set` overrides, in this order of strength.
 
     Raises RecipeError or UserErrors with every mistake, its line, and the nearest name of what does not exist.
     """
+    settings = SETTINGS[method]
     document = read_document(config) if config else Document("", "the command line")
     values = document.value if document.value is not None else {}
     if not isinstance(values, dict):
@@ -221,12 +279,16 @@ def _renamed(
     for name in values:
         if f"there is no setting {name!r}" not in error.message:
             continue
-        if name in RENAMED and RENAMED[name] not in values:
+        known = name in RENAMED and (path or RENAMED[name].partition(".")[0] in {*cls.model_fields, "adapter"})
+        if known and RENAMED[name] not in values:
             return document.error((*path, name), f"there is no setting {name!r}", f"here it is `{RENAMED[name]}`")
         if not path and difflib.get_close_matches(name, cls.model_fields, n=1, cutoff=0.6):
             return error
         if not path and (home := _adapters_with(name)):
             hint = f"it is a setting of the adapter: adapter: {{use: {home[0]}, {name}: …}}"
+            return document.error((name,), f"there is no setting {name!r}", hint)
+        if not path and (others := [method for method, other in SETTINGS.items() if name in other.model_fields]):
+            hint = f"it is a setting of `train {others[0]}`"
             return document.error((name,), f"there is no setting {name!r}", hint)
         return document.error((*path, name), f"there is no setting {name!r}", nearest(name, cls.model_fields))
     return error

@@ -58,9 +58,16 @@ def run_page(report: Mapping[str, Any]) -> str:
             Words(
                 "The first rows as the model reads them. Only what is marked counts in the loss.",
                 "模型读到的前几行。只有高亮部分计入损失。",
+            )
+            if "pairs" not in report
+            else Words(
+                "The first pairs as the model reads them: the prompt, the chosen answer, and behind ↔ the rejected "
+                "one, struck through.",
+                "模型读到的前几对：提示、被选中的回答，↔ 之后是被拒绝的回答（带删除线）。",
             ),
             [mask(example) for example in report["examples"]],
         ),
+        *_pairs(report),
         Section(Words("Data", "数据"), blocks=_data(report)),
         Section(Words("Warnings", "警告"), blocks=[_list(report["warnings"])] if report["warnings"] else []),
         Section(Words("Settings", "设置"), blocks=[listing(_yaml(report["recipe"]))]),
@@ -80,6 +87,8 @@ def mask(example: Sequence[Mapping[str, Any]]) -> Markup:
     """A row with what the loss counts marked. The pieces have passed `excerpt`."""
     drawn = Markup("").join(
         Markup("<mark title='{}'>{}</mark>").format(f"× {one['weight']:g}", printable(str(one["text"])))
+        if one["weight"] > 0
+        else Markup("<s title='{}'>{}</s>").format(f"× {one['weight']:g}", printable(str(one["text"])))
         if one["weight"]
         else Markup("<span class='faint'>{}</span>").format(printable(str(one["text"])))
         for one in example
@@ -99,6 +108,7 @@ def _curves(log: Sequence[Mapping[str, Any]]) -> list[Markup]:
         for one in (
             chart(Words("Loss", "损失"), [("accent", trained), ("c2", looked)]),
             note(Words("The line with dots is validation.", "带圆点的线为验证集。")) if looked else Markup(""),
+            *(_rewards(log) if any("rewards/margins" in one for one in log) else ()),
             columns(
                 [
                     chart(Words("Learning rate", "学习率"), [("accent", rates)]),
@@ -108,6 +118,73 @@ def _curves(log: Sequence[Mapping[str, Any]]) -> list[Markup]:
         )
         if one
     ]
+
+
+def _rewards(log: Sequence[Mapping[str, Any]]) -> list[Markup]:
+    """How the order of pairs, and the rewards of their answers, went on."""
+
+    def points(name: str) -> list[tuple[int, float]]:
+        return [(one["step"], float(one[name])) for one in log if name in one]
+
+    return [
+        columns(
+            [
+                chart(
+                    Words("Share of pairs in order", "排序正确的比例"),
+                    [("accent", points("rewards/accuracies")), ("c2", points("eval_rewards/accuracies"))],
+                ),
+                chart(
+                    Words("Margin of rewards", "奖励差"),
+                    [("accent", points("rewards/margins")), ("c2", points("eval_rewards/margins"))],
+                ),
+            ]
+        ),
+        columns(
+            [
+                chart(Words("Reward of chosen answers", "被选回答的奖励"), [("accent", points("rewards/chosen"))]),
+                chart(Words("Reward of rejected answers", "被拒回答的奖励"), [("accent", points("rewards/rejected"))]),
+            ]
+        ),
+    ]
+
+
+def _pairs(report: Mapping[str, Any]) -> list[Section]:
+    """What the lengths of answers tell, of preferences."""
+    pairs = report.get("pairs")
+    if not pairs:
+        return []
+    gap = pairs["gap_tokens"]
+    shown = [
+        Tile(
+            Words("chosen answers", "被选回答"), f"{pairs['chosen_tokens']:g}", Words("tokens on average", "平均词元数")
+        ),
+        Tile(
+            Words("rejected answers", "被拒回答"),
+            f"{pairs['rejected_tokens']:g}",
+            Words("tokens on average", "平均词元数"),
+        ),
+        Tile(
+            Words("chosen is longer", "被选更长"),
+            "–" if pairs["longer_chosen"] is None else f"{pairs['longer_chosen']:.0%}",
+            Words(f"of {pairs['unequal']:,} pairs of unequal length", f"共 {pairs['unequal']:,} 对长度不等"),
+        ),
+        Tile(
+            Words("gap", "长度差"),
+            f"{gap['mean']:+g}",
+            Words(f"90 % from {gap['p5']:+,} to {gap['p95']:+,}", f"90 % 在 {gap['p5']:+,} 至 {gap['p95']:+,}"),
+        ),
+        Tile(
+            Words("same beginning", "相同开头"),
+            f"{pairs['shared_start']:.0%}",
+            Words("of the shorter answer; nothing is learnt from it", "占较短回答的比例；不会从中学到任何东西"),
+        ),
+        Tile(
+            Words("labels that are not certain", "不确定的标签"),
+            number(pairs["soft_labels"]),
+            Words(f"{pairs['weighted']:,} pairs have a weight", f"{pairs['weighted']:,} 对带权重"),
+        ),
+    ]
+    return [Section(Words("What lengths tell", "长度说明了什么"), blocks=[tiles(shown)])]
 
 
 def chart(caption: Words, lines: Sequence[tuple[str, Sequence[tuple[int, float]]]]) -> Markup:

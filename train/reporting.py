@@ -92,6 +92,7 @@ def report_of(job: Job, tokens: Tokens, facts: Mapping[str, Any], log: Sequence[
         "examples": [[{"text": one.text, "weight": one.weight} for one in row] for row in tokens.examples],
         "log": thinned(log, _KEEP_LOGGED),
         "versions": library_versions(_LIBRARIES),
+        **({"pairs": tokens.pairs} if tokens.pairs is not None else {}),
     }
 
 
@@ -183,6 +184,16 @@ def model_card(report: Mapping[str, Any]) -> str:
             f"| loss on validation ({rows['validation']:,} rows) | {_figure(looked['first'])} → "
             f"{_figure(looked['last'])}, best {_figure(looked['best'])} |"
         )
+        if "accuracy" in looked:
+            accuracy = looked["accuracy"]
+            lines.append(
+                f"| held-out pairs put in order | {_share(accuracy['first'])} → {_share(accuracy['last'])}, best step "
+                f"{_share(accuracy['best'])} |"
+            )
+    if pairs := report.get("pairs"):
+        lines.append(
+            f"| answers, on average | {pairs['chosen_tokens']:g} tokens chosen, {pairs['rejected_tokens']:g} rejected |"
+        )
     planned = report.get("planned") or {}
     memory = f"{report['memory_gb']:.2f} GB"
     if planned.get("memory_gb"):
@@ -236,6 +247,10 @@ def model_card(report: Mapping[str, Any]) -> str:
 
 def _figure(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, (int, float)) else "–"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
 
 
 def _inline(text: str) -> str:

@@ -31,8 +31,9 @@ from train.chat_template import FOLDER, ChatTemplate, Chosen, choose, load_templ
 from train.checkpoint import checkpoints
 from train.data import Encoder, Piece, TokenRows, Told, gathered, shown
 from train.model import ModelFolder, find_model, load_tokenizer, weight_files
+from train.pairs import PairEncoder, PairRows, gathered_pairs, shown_pair, told_by_lengths, warnings_of
 from train.reading import Material, open_material
-from train.recipe import Recipe
+from train.recipe import KINDS, DpoTraining, Recipe
 
 SETTINGS = "settings.json"
 """In the temporary folder: what run it is, so that it can be resumed and what changed can be named."""
@@ -127,6 +128,10 @@ def gate(recipe: Recipe, policy: Policy, config: Mapping[str, Any], *, validatio
             "prefix_tuning and gradient checkpointing do not go together: the prefix is lost when layers run again",
             "set gradient_checkpointing: false",
         )
+    if recipe.method == "dpo" and settings.packing:
+        refuse("packing is for conversations, and dpo compares pairs", "set packing: false")
+    if recipe.method == "dpo" and settings.neftune_noise_alpha:
+        refuse("noise on one side only would be taken for preference", "leave neftune_noise_alpha out")
     if settings.attn_implementation == "flash_attention_2" and find_spec("flash_attn") is None:
         refuse("flash_attention_2 is not installed", "set attn_implementation: sdpa; packing is exact there too")
     if settings.attn_implementation == "flash_attention_2" and policy.device == "cpu":
@@ -205,10 +210,13 @@ class Tokens:
     steps: int
     steps_per_epoch: int
     examples: list[list[Piece]] = field(default_factory=list)
-    """The first few rows as the model reads them, cut by what the loss counts."""
+    """The first few rows as the model reads them, cut by what the loss counts. What is to become less likely has a
+    negative weight."""
+    pairs: dict[str, Any] | None = None
+    """Of preferences, what their lengths tell; see `train.pairs.told_by_lengths`."""
 
 
-def prepare(recipe: Recipe, *, device: str | None = None, kind: str = "chat") -> Job:
+def prepare(recipe: Recipe, *, device: str | None = None) -> Job:
     """Find and check everything that a run needs. Raises UserError with what is wrong, before any weight is loaded."""
     model = find_model(recipe.settings.model)
     recipe = recipe.within(model.config.get("max_position_embeddings"))
@@ -222,7 +230,11 @@ def prepare(recipe: Recipe, *, device: str | None = None, kind: str = "chat") ->
         bf16_works = device == "cpu" or torch.cuda.is_bf16_supported()
     policy = policy_for(recipe, device, bf16_works=bf16_works, threads=before.get("threads"))
     material = open_material(
-        settings.data, kind, allow=settings.allow, validation=settings.validation, seed=settings.seed
+        settings.data,
+        KINDS[recipe.method],
+        allow=settings.allow,
+        validation=settings.validation,
+        seed=settings.seed,
     )
     warnings = gate(recipe, policy, model.config, validation=material.split_by != "nothing")
     tokenizer = load_tokenizer(model.path)
@@ -379,14 +391,21 @@ def tokens_of(job: Job, tell: Callable[[int], None] = lambda rows: None) -> Toke
     from train.trainer import steps_of
 
     settings = job.recipe.settings
-    encoder = Encoder(
-        job.tokenizer,
-        job.chosen.template,
-        job.stop_ids,
-        max_length=settings.max_length,
-        truncation=settings.truncation,
-        reasoning=settings.reasoning,
-    )
+    encoder: Encoder | PairEncoder
+    gather: Callable[[Any], TokenRows]
+    if isinstance(settings, DpoTraining):
+        encoder = PairEncoder(job.tokenizer, job.chosen.template, job.stop_ids, settings)
+        gather = gathered_pairs
+    else:
+        encoder = Encoder(
+            job.tokenizer,
+            job.chosen.template,
+            job.stop_ids,
+            max_length=settings.max_length,
+            truncation=settings.truncation,
+            reasoning=settings.reasoning,
+        )
+        gather = gathered
     told = Told()
 
     def watched(part: Any) -> Any:
@@ -394,24 +413,27 @@ def tokens_of(job: Job, tell: Callable[[int], None] = lambda rows: None) -> Toke
             tell(told.rows)
             yield one
 
-    train = gathered(watched("train"))
+    train = gather(watched("train"))
     if not len(train):
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in told.reasons.items())
-        first = told.set_aside[0] if told.set_aside else None
-        detail = f" (the first: {first.where or first.id}: {first.detail})" if first else ""
+        one = told.set_aside[0] if told.set_aside else None
+        detail = f" (the first: {one.where or one.id}: {one.detail})" if one else ""
         raise UserError(
             f"none of the {told.rows:,} rows can be trained on: {reasons or 'all of them are held out'}{detail}",
             hint="see what the rows hold: curate show; and what the model's chat template takes",
         )
     validation = None
     if job.material.split_by != "nothing":
-        validation = gathered(watched("validation"))
+        validation = gather(watched("validation"))
         if not len(validation):
             job.warnings.append("no row that is held out can be used: there is no validation")
             validation = None
     if settings.early_stopping_patience and validation is None:
         raise UserError("early_stopping_patience needs validation rows", hint="set it to 0, or hold out more rows")
-    sequences = len(Sequences(train, packing=settings.packing, max_length=settings.max_length))
+    if isinstance(train, PairRows):
+        sequences = len(train)
+    else:
+        sequences = len(Sequences(train, packing=settings.packing, max_length=settings.max_length))
     steps, per_epoch = steps_of(
         sequences,
         settings.per_device_train_batch_size,
@@ -427,9 +449,16 @@ def tokens_of(job: Job, tell: Callable[[int], None] = lambda rows: None) -> Toke
             f"{told.answers_cut:,} answers are cut off at max_length {settings.max_length:,}: the model does not see "
             "how they end"
         )
+    first = range(min(ROWS_SHOWN, len(train)))
+    if isinstance(train, PairRows):
+        assert isinstance(settings, DpoTraining)
+        pairs = told_by_lengths(train)
+        job.warnings.extend(warnings_of(pairs, len(train), settings))
+        examples = [shown_pair(train, place, job.tokenizer) for place in first]
+        return Tokens(train, validation, told, sequences, steps, per_epoch, examples, pairs)
     if not settings.packing and not job.recipe.adapter.prompt_learning and _padding(train, settings) > 0.5:
         job.warnings.append("more than half of each batch is padding: packing: true would save that time")
-    examples = [shown(train, place, job.tokenizer) for place in range(min(ROWS_SHOWN, len(train)))]
+    examples = [shown(train, place, job.tokenizer) for place in first]
     return Tokens(train, validation, told, sequences, steps, per_epoch, examples)
 
 
@@ -464,6 +493,7 @@ class Outcome:
             "tokens_per_second",
             "best_step",
             "fingerprint",
+            *(("rewards", "pairs") if "rewards" in self.report else ()),
         )
         return {"adapter": str(self.folder), **{key: self.report.get(key) for key in keys}} | {
             "set_aside": self.report.get("set_aside", {}),
@@ -486,9 +516,11 @@ def done(job: Job) -> Outcome | None:
 
 def carry_out(job: Job, tokens: Tokens, tell: Tell, *, replace: bool = False) -> Outcome:
     """Train into the job's folder, from the last whole checkpoint if there is one. That stays whatever goes wrong."""
+    from train.methods.dpo import run_dpo
     from train.methods.sft import run_sft
     from train.reporting import finish
 
+    learn = {"sft": run_sft, "dpo": run_dpo}[job.recipe.method]
     check_unfinished(job, replace=replace)
     failed: UserError | None = None
     try:
@@ -497,7 +529,7 @@ def carry_out(job: Job, tokens: Tokens, tell: Tell, *, replace: bool = False) ->
             _write_lines(run.folder / SET_ASIDE, [one.as_json() for one in tokens.told.set_aside])
             try:
                 began = time.monotonic()
-                facts = run_sft(job, tokens, run.folder, tell)
+                facts = learn(job, tokens, run.folder, tell)
                 facts["planned"] = planned(job, tokens)
                 facts["run_seconds"] = round(time.monotonic() - began, 3)
                 finish(job, tokens, run.folder, facts)
@@ -559,6 +591,7 @@ def planned(job: Job, tokens: Tokens) -> dict[str, Any] | None:
         adapter=name,  # type: ignore[arg-type] # it is one of them: see above
         device="cpu" if policy.device == "cpu" else "cuda",
         precision=half,
+        method="dpo" if isinstance(tokens.train, PairRows) else "sft",
         r=getattr(job.recipe.adapter, "r", 16),
         sequences=settings.per_device_train_batch_size,
         tokens=settings.max_length if settings.packing else int(lengths.max()),
@@ -592,6 +625,7 @@ def dry(job: Job, tokens: Tokens) -> dict[str, Any]:
         "set_aside": tokens.told.reasons,
         "warnings": job.warnings,
         "examples": [[{"text": one.text, "weight": one.weight} for one in row] for row in tokens.examples],
+        **({"pairs": tokens.pairs} if tokens.pairs is not None else {}),
     }
 
 

@@ -90,7 +90,7 @@ def _measure(data: Any, offsets: Any, classes: Any, seed: Any, found: Any) -> No
         longest = max(longest, offsets[row + 1] - offsets[row])
     most_words = longest // 2 + 2  # a word of one letter and a blank, or an ideograph's three bytes
     room = 16
-    while room < 2 * most_words:
+    while room < longest + 4:  # as large as any row's part of it below, and twice its words
         room *= 2
     hashes = np.empty(most_words, np.uint64)
     sizes = np.empty(most_words, np.int64)

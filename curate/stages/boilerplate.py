@@ -68,11 +68,13 @@ _SELF_EN = (
     r"|wasn't|never|was (?:created|trained|designed)|exist|can (?:\w+ )?(?:help|assist)|will do my best)\b"
     r"|my (?:purpose|programming|knowledge|training|responses|role|goal|function)\b"
     r"|(?:do not|don't|cannot|can't|am not|lack|have no|only)\b"
+    r"|(?:please|you should|i (?:suggest|recommend)(?: that)?(?: you)?) (?:consult|consulting|seek"
+    r"|contact|see|ask|speak)\b"
 )
 _SELF_ZH = (
     r"(?:抱歉|对不起|很抱歉|(?:作为|身为)[^，。\n]{0,20}(?:AI|人工智能|模型|助手)|我(?:只?是|没有?|不|无法|无|只能|仅|目前|暂时|并|很高兴|很乐意"
     r"|随时|会尽|将尽|的(?:目的|目标|任务|职责|知识|训练)|可以(?:帮助|协助|为(?:您|你)(?:服务|提供帮助))|能(?:帮助|为(?:您|你)服务)|来为?(?:您|你)"
-    r"|(?:非常|十分)?(?:高兴|乐意|荣幸))|也?(?:没有|无法|不能|不会|不具备|并不|不可以))"
+    r"|(?:非常|十分)?(?:高兴|乐意|荣幸))|(?:请|建议)(?:您|你)?(?:去|向|咨询|联系|寻求|求助)|也?(?:没有|无法|不能|不会|不具备|并不|不可以))"
 )
 _PREAMBLE = (
     r"(?i)^[\s\"“]*(?:(?:i'm |i am )?(?:sorry|apologi\w+)[^.!?\n]{0,12}(?:but )?)?"

@@ -19,8 +19,8 @@ class SelfPrompting(Task):
     """Questions that an aligned model writes when it is left at the start of the user's turn: Magpie (Xu et al. 2024,
     arXiv:2406.08464).
 
-    Only for endpoints that go on with a user's turn once begun (vLLM's `continue_final_message`). llama.cpp's server
-    takes what was begun for the assistant's turn, unless it is asked by `synth.teachers.llama_server`. The seed's text
+    Only for endpoints that go on with a user's turn once begun: vLLM (`continue_final_message`), the local teacher, and
+    llama.cpp's server by `transport: llama`, which else takes it for the assistant's. The seed's text
     is the system message, which sets the subject. As the paper keeps a tenth of what it makes, ask for many and select.
     """
 

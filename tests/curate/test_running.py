@@ -147,6 +147,17 @@ def test_a_run_that_drops_everything_makes_an_empty_dataset_and_says_so(tmp_path
     assert pl.read_parquet(cleaner.folder / "data").height == 0
 
 
+def test_rows_dropped_before_personal_data_was_replaced_are_told_of(tmp_path: Path) -> None:
+    raw = imported(tmp_path / "raw", [TEA, {"instruction": "电话？", "output": "13812345678"}, SHORT])
+
+    late = run(tmp_path, "late", [raw], {"use": "length", "min_chars": 12}, "personal_data")
+    early = run(tmp_path, "early", [raw], "personal_data", {"use": "length", "min_chars": 12})
+
+    told = [one for one in late.manifest.findings if one["kind"] == "dropped_not_scrubbed"]
+    assert [(one["severity"], one["count"]) for one in told] == [("high", sum(late.manifest.counts.dropped.values()))]
+    assert "dropped_not_scrubbed" not in [one["kind"] for one in early.manifest.findings]
+
+
 # --- Fingerprints -----------------------------------------------------------------------------------------------------
 
 

@@ -856,7 +856,7 @@ def test_a_wrong_setting_is_told(tmp_path: Path, settings: dict[str, Any], said:
     ("text", "hidden"),
     [
         ("护照 https://bob:secret9@corp-mail.com/x—E12345678", "E12345678"),
-        ("192.168.13.40/00:1B:44:11:3A:B7", "192.168.13.40"),
+        ("61.135.13.40/00:1B:44:11:3A:B7", "61.135.13.40"),
         ("出生 https://bob:secret9@corp-mail.com/x—1990-01-02", "1990-01-02"),
     ],
 )

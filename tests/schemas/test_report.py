@@ -379,7 +379,7 @@ def test_an_excerpt_is_shown_as_it_is() -> None:
 
     html = render_profile(profile(shown), "data")
 
-    assert "写信到 &lt;email&gt; 或拨打 &lt;phone&gt;" in html
+    assert "写信到 &lt;EMAIL_ADDRESS&gt; 或拨打 &lt;CN_MOBILE&gt;" in html
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,33 @@ def test_a_teacher_that_refuses_is_a_sentence(
     assert CANARY not in json.dumps(found)
 
 
+def test_an_endpoint_that_is_down_is_a_sentence(tmp_path: Path) -> None:
+    path = recipe(tmp_path, "http://127.0.0.1:1/v1")
+
+    ran = synth("run", path, "--out", "made", cwd=tmp_path)
+
+    assert ran.returncode == 2
+    assert "http://127.0.0.1:1/v1 has not answered for" in ran.stderr
+    assert "see that it runs" in ran.stderr and "Traceback" not in ran.stderr
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("way", [{"transport": "batch"}, {"transport": "openai"}, {"api": "responses"}])
+def test_whatever_way_a_teacher_is_asked_the_rows_are_the_same(
+    way: dict[str, str], tmp_path: Path, teacher: Running
+) -> None:
+    plain = {"model": "stub", "base_url": teacher.url}
+    synth_json("run", recipe(tmp_path, teacher.url), "--out", "plain", "--home", "elsewhere", cwd=tmp_path)
+    path = recipe(tmp_path, teacher.url, teacher={**plain, **way})
+
+    found = synth_json("run", path, "--out", "made", cwd=tmp_path)
+
+    assert (found["kept"], found["paid_requests"]) == (20, 20)
+    assert bool(teacher.counts()["batches"]) is (way == {"transport": "batch"})
+    assert rows_of(tmp_path / "made") == rows_of(tmp_path / "plain")
+    assert len(departures(tmp_path / ".assay")) == 20
+
+
 def test_no_key_is_ever_written_or_shown(tmp_path: Path, teacher: Running) -> None:
     teacher.change(key=CANARY)
     given = {"model": "stub", "base_url": teacher.url, "api_key_env": "OUR_KEY"}

@@ -24,6 +24,8 @@ from synth.installing import MODEL, MODEL_SHA256, has_engine, model_file
 from synth.journal import Journal
 from synth.request import Answer, Failure, Request
 from synth.runner import Outcome, Patience, run
+from synth.task import Seed
+from synth.tasks.self_prompting import SelfPrompting
 from synth.teachers.line import Flow
 from synth.teachers.llama_server import LlamaLine
 from synth.teachers.local import Serving, cores, local_teacher
@@ -200,6 +202,22 @@ def test_a_users_turn_that_was_begun_is_gone_on_with_as_his(begun: str, teacher:
     assert answer.text
     assert answer.text == bare["choices"][0]["text"]
     assert answer.completion_tokens == bare["usage"]["completion_tokens"]
+
+
+@needs_model
+def test_self_prompting_leaves_the_model_where_a_user_begins(
+    teacher: Teacher, ask: Callable[..., list[Outcome]]
+) -> None:
+    task = SelfPrompting(temperature=0.0, max_tokens=16)
+    seed = Seed.of({"id": "m", "text": "You repair bicycles."})
+    [begins] = next(task.rounds(seed, 0, seed.chance(0)))
+
+    [answer] = ask(begins)
+
+    prompt = "<|im_start|>system\nYou repair bicycles.<|im_end|>\n<|im_start|>user\n"
+    _, bare = post(teacher, "/completions", {"prompt": prompt, "temperature": 0.0, "max_tokens": 16})
+    assert isinstance(answer, Answer)
+    assert answer.text == bare["choices"][0]["text"]
 
 
 @needs_model

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import asdict
 from decimal import Decimal
@@ -137,6 +137,27 @@ def test_a_request_that_comes_twice_in_one_job_is_paid_for_once(served: Running,
 
     assert found[:20] == found[20:40] == found[40:]
     assert served.counts()["billed"] == 20
+
+
+def test_requests_that_come_of_answers_are_asked_in_the_same_run(served: Running, tmp_path: Path) -> None:
+    served.set(latency=0.02, jitter=3.0)
+    waiting, given, found = deque(questions(20)), 0, []
+
+    def requests() -> Iterator[Request | None]:
+        nonlocal given
+        while given < 60:
+            given += bool(waiting)
+            yield waiting.popleft() if waiting else None
+
+    with Journal(tmp_path) as journal:
+        for outcome in run(requests(), [teacher(served.url)], journal):
+            if isinstance(outcome, Answer):
+                found.append(outcome)
+                waiting.append(Request({"messages": [{"role": "user", "content": f"and after {outcome.key}"}]}))
+
+    assert len({outcome.key for outcome in found}) == 60
+    for before, after in zip(found, found[20:], strict=False):
+        assert f"and after {before.key}" in (after.text or "")
 
 
 def test_two_processes_with_the_same_job_at_once_pay_once(served: Running, tmp_path: Path) -> None:
@@ -272,6 +293,18 @@ def test_answers_elsewhere_keep_a_job_going_where_one_endpoint_refuses(served: R
         )
 
     assert all(isinstance(outcome, Answer) for outcome in found)
+
+
+def test_what_costs_less_is_still_asked_when_the_budget_does_not_cover_the_dearest(
+    served: Running, tmp_path: Path
+) -> None:
+    one = teacher(served.url)
+    small, dear = questions(1)[0], Request({**questions(2)[1].body, "max_tokens": 5_000})
+
+    found, events = asked(tmp_path, [dear, small, dear], [one], budget=Budget(tokens=most(small, [one]).tokens))
+
+    assert [type(outcome) for outcome in found] == [Failure, Answer, Failure]
+    assert [event["event"] for event in events].count("budget_spent") == 1
 
 
 def test_bad_requests_are_not_asked_again(served: Running, tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ def arguments_of(job: Job, tokens: Tokens, checkpoints: Path) -> TrainingArgumen
         per_device_train_batch_size=settings.per_device_train_batch_size,
         per_device_eval_batch_size=settings.per_device_eval_batch_size or settings.per_device_train_batch_size,
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
-        learning_rate=settings.learning_rate or job.recipe.adapter.learning_rate,
+        learning_rate=job.recipe.learning_rate,
         lr_scheduler_type=settings.lr_scheduler_type,
         warmup_steps=settings.warmup_steps,
         weight_decay=settings.weight_decay,

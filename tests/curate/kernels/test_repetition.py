@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,3 +93,12 @@ def test_half_a_million_words_that_are_all_alike_are_counted_at_once() -> None:
     found = repetition(pl.Series(["好" * 500_000, "tea " * 500_000]))
 
     assert found.select("words", "run", "lines", "top").rows() == [(500_000, 500_000, 0.0, 1.0)] * 2
+
+
+@pytest.mark.parametrize("word", ["a ", "好", "one two three, ", "a line of words\n"])
+def test_texts_of_any_length_are_counted(word: str) -> None:
+    texts = [(word * 70)[:length] for length in range(140)]
+
+    found = [repetition(pl.Series([text])).to_dicts()[0] for text in texts]
+
+    assert found == [plain(text) for text in texts]

@@ -13,6 +13,7 @@ import regex
 
 from curate.personal_data.analyzer import ENTITIES
 from curate.personal_data.detect import Detector
+from schemas.excerpt import mask
 
 _MARKED = regex.compile("⟦(.*?)⟧")
 _NOTHING = "none"
@@ -92,3 +93,14 @@ def _types() -> list[str]:
 
 def _examples_of(place: int) -> str:
     return _types()[place]
+
+
+@pytest.mark.parametrize("kind", sorted({example.type for example in _examples()} - {_NOTHING}))
+def test_what_is_found_is_masked_wherever_a_row_is_shown(kind: str) -> None:
+    examples = [example for example in _examples() if example.type == kind and example.spans]
+
+    shown = {example.text: mask(example.text) for example in examples}
+
+    assert [text for text, masked in shown.items() if masked == text] == []
+    values = [(example.text[begin:end], shown[example.text]) for example in examples for begin, end in example.spans]
+    assert [value for value, masked in values if value in masked] == []
