@@ -50,6 +50,15 @@ def run_page(report: Mapping[str, Any]) -> str:
         Tile(Words("memory, at most", "峰值内存"), f"{report['memory_gb']:.2f} GB", _planned(report.get("planned"))),
         Tile(Words("time", "用时"), _time(report["seconds"]), _speed(report.get("tokens_per_second"))),
     ]
+    if accuracy := looked.get("accuracy"):
+        shown.insert(
+            2,
+            Tile(
+                Words("held-out pairs in order", "验证对排序正确"),
+                f"{accuracy['best']:.0%}",
+                Words(f"best step; last {accuracy['last']:.0%}", f"最佳步；末次 {accuracy['last']:.0%}"),
+            ),
+        )
     sections = [
         Section(Words("Result", "结果"), blocks=[tiles(shown)]),
         Section(Words("Curves", "曲线"), blocks=_curves(report["log"])),

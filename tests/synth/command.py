@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 
@@ -55,10 +57,25 @@ def synth(*arguments: object, cwd: Path, **environment: str) -> subprocess.Compl
 
 
 def synth_json(*arguments: object, cwd: Path, status: int = 0, **environment: str) -> dict[str, Any]:
-    """Run the `synth` command with --json; its object."""
-    ran = synth(*arguments, "--json", cwd=cwd, **environment)
-    assert ran.returncode == status, ran.stderr + ran.stdout
-    found: dict[str, Any] = json.loads(ran.stdout)
+    """Run the `synth` command with --json, in this process: a second less each time; its object."""
+    from synth.cli import main
+
+    out, error = io.StringIO(), io.StringIO()
+    given = ["synth", *map(str, arguments), "--json"]
+    with (
+        chdir(cwd),
+        patch.object(sys, "argv", given),
+        patch.dict(os.environ, environment),
+        redirect_stdout(out),
+        redirect_stderr(error),
+    ):
+        try:
+            main()
+            code: Any = 0
+        except SystemExit as end:
+            code = end.code or 0
+    assert code == status, error.getvalue() + out.getvalue()
+    found: dict[str, Any] = json.loads(out.getvalue())
     return found
 
 

@@ -69,6 +69,8 @@ def test_a_recipe_becomes_a_dataset_and_says_what_it_cost(tmp_path: Path, teache
     assert len(extra["request"]) == 64
     assert found["diversity"]["fields"]["answer"]["made"]["texts"] == 20
     assert found["diversity"]["depth"] == {"1": 20}
+    page = (made / "report.html").read_text(encoding="utf-8")
+    assert "Synthesis report" in page and "教师模型的条款需人工审查" in page
 
 
 def test_what_is_done_is_not_done_again_and_something_else_is_refused(tmp_path: Path, teacher: Running) -> None:
@@ -224,8 +226,15 @@ def test_an_interrupt_is_a_sentence_and_loses_nothing(tmp_path: Path, teacher: R
     ("settings", "said", "hint"),
     [
         ({"key": "right"}, "refuses us: 401", "see that its key is right"),
-        ({"status": 404, "message": "The model does not exist"}, "refuses us: 404", "serves 'stub'"),
-        ({"status": 402, "message": "No money"}, "refuses us: 402", "no money left"),
+        pytest.param(
+            {"status": 404, "message": "The model does not exist"},
+            "refuses us: 404",
+            "serves 'stub'",
+            marks=pytest.mark.soak,
+        ),
+        pytest.param(
+            {"status": 402, "message": "No money"}, "refuses us: 402", "no money left", marks=pytest.mark.soak
+        ),
     ],
 )
 def test_a_teacher_that_refuses_is_a_sentence(
@@ -241,6 +250,7 @@ def test_a_teacher_that_refuses_is_a_sentence(
     assert CANARY not in json.dumps(found)
 
 
+@pytest.mark.slow  # half a minute of waiting, two seconds of CPU
 def test_an_endpoint_that_is_down_is_a_sentence(tmp_path: Path) -> None:
     path = recipe(tmp_path, "http://127.0.0.1:1/v1")
 
