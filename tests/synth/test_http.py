@@ -252,7 +252,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("there is no openssl here to make a certificate with")
     folder = tmp_path_factory.mktemp("tls")
     subprocess.run(
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost "
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
+        "-addext subjectAltName=DNS:localhost,DNS:teacher.example "
         f"-keyout {folder}/key.pem -out {folder}/cert.pem".split(),
         check=True,
         capture_output=True,
@@ -323,7 +324,7 @@ def test_a_proxy_is_gone_through(certificate: Path, monkeypatch: pytest.MonkeyPa
         context = server_context(certificate) if tls else None
         async with server(answer, context) as port, server(proxy) as through:
             monkeypatch.setenv("https_proxy" if tls else "http_proxy", f"http://me:pass%20word@127.0.0.1:{through}")
-            client = Client(f"http{'s' * tls}://localhost:{port}", {})
+            client = Client(f"http{'s' * tls}://teacher.example:{port}", {})
             await client.open()
             found = [(await ask(client)).body for _ in range(2)]
             await client.close()
@@ -337,7 +338,7 @@ def test_a_proxy_is_gone_through(certificate: Path, monkeypatch: pytest.MonkeyPa
     with asyncio.Runner(loop_factory=factory) as runner:
         assert runner.run(play()) == b"ok ok"
     assert len(heads) == 1
-    assert heads[0].startswith(b"CONNECT localhost:" if tls else b"POST http://localhost:")
+    assert heads[0].startswith(b"CONNECT teacher.example:" if tls else b"POST http://teacher.example:")
     assert b"\r\nProxy-Authorization: Basic bWU6cGFzcyB3b3Jk\r\n" in heads[0]
 
 

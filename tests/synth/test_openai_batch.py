@@ -197,7 +197,7 @@ def test_eight_kills_order_nothing_twice_and_change_no_byte(served: Running, tmp
     killed = 0
     for _ in range(8):
         process = job(home, served, 60, out, batch_rows=20)
-        time.sleep(0.3 + 2.5 * chance.random())
+        time.sleep(0.3 + 1.2 * chance.random())
         process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
     assert job(home, served, 60, out, batch_rows=20).wait(120) == 0
