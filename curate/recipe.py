@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-import pydantic_core
 from pydantic import BaseModel
 
 from curate.collectors.collector import Collector
@@ -23,7 +21,7 @@ from schemas.errors import RecipeError, UserError, UserErrors, nearest
 from schemas.excerpt import excerpt
 from schemas.lookup import find, names
 from schemas.manifest import library_versions
-from schemas.recipe import Document, allowed, raise_all, read_document, settings_of
+from schemas.recipe import Document, describe_settings, raise_all, read_document, settings_of, typed
 
 STAGES = "curate.stages"
 RECIPES = Path(__file__).parent / "recipes"
@@ -199,15 +197,7 @@ def _override(found: list[_Entry], overrides: Mapping[str, str], errors: list[Re
         elif step not in by_name:
             errors.append(RecipeError(f"--set {key}: the recipe has no stage {step!r}", hint=nearest(step, by_name)))
         else:
-            by_name[step].settings[setting] = _typed(text)
-
-
-def _typed(text: str) -> Any:
-    """A value of the command line, read as a recipe would read it."""
-    try:
-        return Document(text, "").value
-    except RecipeError:
-        return text
+            by_name[step].settings[setting] = typed(text)
 
 
 def _steps(found: list[_Entry], document: Document, errors: list[RecipeError]) -> tuple[list[Step], list[str]]:
@@ -288,45 +278,11 @@ def open_inputs(paths: Sequence[Path]) -> list[Dataset]:
 
 def checked_settings(cls: type[BaseModel], values: Mapping[str, str], where: str) -> dict[str, Any]:
     """Command line text as typed settings of `cls`. Raises every mistake at once."""
-    parsed = {key: _typed(text) for key, text in values.items()}
+    parsed = {key: typed(text) for key, text in values.items()}
     settings, errors = settings_of(cls, parsed, Document("", where), ())
     raise_all([RecipeError(f"{where}: --set {error.message}", hint=error.hint) for error in errors])
     assert settings is not None
     return settings.model_dump()
-
-
-def describe_settings(cls: type[BaseModel]) -> list[dict[str, Any]]:
-    """Settings of a stage or collector: name, type, default and description of each."""
-    return [
-        {
-            "name": field.alias or name,
-            "type": _type_name(field.annotation),
-            "default": None
-            if field.default is pydantic_core.PydanticUndefined
-            else field.get_default(call_default_factory=True),
-            "required": field.is_required(),
-            "choices": allowed(field.annotation),
-            "description": field.description or "",
-        }
-        for name, field in cls.model_fields.items()
-    ]
-
-
-_TYPE_WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "nothing"}
-
-
-def _type_name(annotation: Any) -> str:
-    """A setting's type in words."""
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        return _type_name(typing.get_args(annotation)[0])
-    if origin is typing.Literal:
-        return "one of " + ", ".join(allowed(annotation))
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_type_name(one) for one in typing.get_args(annotation)))
-    if origin in (list, tuple, Sequence):
-        return f"list of {_type_name(next(one for one in typing.get_args(annotation) if one is not Ellipsis))}"
-    return _TYPE_WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
 def describe_stages(name: str | None = None) -> list[dict[str, Any]]:

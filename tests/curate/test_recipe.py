@@ -14,7 +14,6 @@ from curate.read import Reading
 from curate.recipe import (
     checked_settings,
     describe_collectors,
-    describe_settings,
     describe_stages,
     input_paths,
     load_recipe,
@@ -26,6 +25,7 @@ from curate.stages.top_by_score import TopByScore
 from schemas.dataset import Dataset
 from schemas.errors import RecipeError, UserError, UserErrors
 from schemas.lookup import names
+from schemas.recipe import describe_settings
 from tests.helpers import write_rows
 
 TEA = {"instruction": "How do I make tea?", "output": "Boil water."}
