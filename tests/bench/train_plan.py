@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any, cast
 from tests.train.conftest import cut_of, smollm2_folder
 from train.memory import AdapterName, Setup, memory_of
 from train.model import read_config
+from train.running import memory_gb
 from train.shapes import shape_of
 
 LAYERS = (6, 12, 30)
@@ -137,7 +137,7 @@ def measure(folder: Path, adapter: str, sequences: int, tokens: int, checkpointi
             peft_config=peft,
         )
         trainer.train()
-    print(json.dumps({"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+    print(json.dumps({"bytes": round(memory_gb("cpu") * 1e9)}))
 
 
 if __name__ == "__main__":
