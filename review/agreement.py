@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,7 +64,8 @@ def agreement(reviewed: Reviewed, *, resamples: int = RESAMPLES, seed: int = 0) 
     deciding = reviewed.votes.get(reviewed.form.decides.name, [])
     people = sorted({vote.person for votes in reviewed.votes.values() for vote in votes})
     measured = {name: firsts(votes) for name, votes in _measured(reviewed).items()}
-    once = measured.get(reviewed.form.decides.name, [])
+    main = "order" if reviewed.form.name == "ranking" else reviewed.form.decides.name
+    once = measured.get(main, [])
     pairwise = reviewed.form.decides.name == "better"
     sway = swayed(once) if pairwise else None
     found: dict[str, Any] = {
@@ -73,17 +75,15 @@ def agreement(reviewed: Reviewed, *, resamples: int = RESAMPLES, seed: int = 0) 
         "units": len({vote.unit for vote in once}),
         "answers": len(deciding),
         "alpha": {
-            name: alpha(votes, _level(reviewed, name), resamples=resamples, seed=seed)
+            name: alpha(by_place(votes), _level(reviewed, name), resamples=resamples, seed=seed)
             for name, votes in measured.items()
-            if name != "ranking"
         },
-        "pairwise": {name: _pairwise(votes, resamples, seed) for name, votes in measured.items() if name != "ranking"},
+        "pairwise": {name: _pairwise(votes, resamples, seed) for name, votes in measured.items()},
         "people": {},
         "position_effect": _preferred(_left(once)) | _odds(sway.position if sway else None) if pairwise else None,
         "length_effect": _preferred(_longer(once)) | _odds(sway.length if sway else None) if pairwise else None,
-        "third_opinion": _undecided(once),
+        "third_opinion": _undecided(once) if reviewed.form.decides.kind != "rating" else [],  # a mean decides those
     }
-    main = "order" if reviewed.form.name == "ranking" else reviewed.form.decides.name
     found["people"] = _people(people, deciding, measured.get(main, []), sway, found)
     found["findings"] = _findings(found)
     return found
@@ -107,6 +107,24 @@ def _measured(reviewed: Reviewed) -> dict[str, list[Vote]]:
             if (strength := strength_of(vote, margins.get((vote.asked, vote.person)))) is not None
         ]
     return found
+
+
+def by_place(votes: Sequence[Vote]) -> list[Vote]:
+    """Votes for one of two answers, as 0 or 1: which is which is drawn for each unit, the same in every run.
+
+    A row may have more answers, and agreement by chance is reckoned over the values that a unit can have; nor may it
+    count for chance that one side of a dataset is mostly the better one.
+    """
+    return [
+        _with(vote, vote.unit, vote.unit.answers.index(vote.value) ^ _drawn(vote.unit))
+        if len(vote.unit.answers) == 2 and vote.value in vote.unit.answers and not isinstance(vote.value, bool)
+        else vote
+        for vote in votes
+    ]
+
+
+def _drawn(unit: Unit) -> int:
+    return hashlib.blake2b(repr(unit).encode(), digest_size=1).digest()[0] & 1
 
 
 def _level(reviewed: Reviewed, name: str) -> Level:

@@ -175,10 +175,12 @@ class Review:
                 raise UserError(
                     f"another command is working on the review {self.name}", hint="wait until it has finished"
                 ) from None
-            yield
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # a folder in which nothing was written would be litter
+                    self.folder.rmdir()
         finally:
-            with suppress(OSError):  # a folder in which nothing was written would be litter
-                self.folder.rmdir()
             os.close(handle)
 
 

@@ -410,6 +410,8 @@ def _add_edits(found: Mapping[Unit, Verdict], votes: Sequence[Vote], reviewed: R
         unit = units.get((vote.unit.row_id, vote.unit.row_hash), vote.unit)
         if unit not in found or vote.person in terms.without:
             continue
+        if reviewed.form.name == "accept" and said.get((vote.unit, vote.person)) != found[unit].value:
+            continue  # who was outvoted mends nothing
         rank = (said.get((vote.unit, vote.person)) == found[unit].value, agreed[vote.person], vote.person, vote.value)
         if unit not in best or rank > best[unit]:
             best[unit] = rank

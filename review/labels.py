@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from review.asked import Answer, Asked, Pushed, Review, key_of, keyed, pseudonym
+from review.asked import Answer, Asked, Pushed, Review, checked_name, key_of, keyed, pseudonym
 from review.backend import Access, Backend
 from review.forms import FORMS, Form
 from review.pairs import meaning
@@ -45,7 +45,7 @@ def pull(name: str, out: Path, access: Access, *, replace: bool = False) -> dict
 
     Raises UserError when `out` holds anything else.
     """
-    review = Review(access.home, name)
+    review = Review(access.home, checked_name(name))
     pushed = review.pushed()
     with review.lock():
         foreign, refused = _fetch(review, pushed, FORMS[pushed.form], review.asked(), access)
@@ -101,7 +101,7 @@ def write_labels(review: Review, out: Path, *, replace: bool = False) -> dict[st
 
 def status(name: str, access: Access) -> dict[str, Any]:
     """How far people are, as the place where they answer counts."""
-    review = Review(access.home, name)
+    review = Review(access.home, checked_name(name))
     pushed = review.pushed()
     known = review.asked()
     found = _backend(pushed, access).progress()

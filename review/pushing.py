@@ -90,7 +90,7 @@ def _push(job: Push, access: Access, form: Form, dataset: Dataset, review: Revie
     new = [one for one in items if one.id not in known]
     sent = review.sent()
     late = [one for one in known.values() if one.id not in sent]
-    sources = {name: source for one in places for name, source in one.manifest.sources.items()}
+    sources = _sources(places)
     findings = _departure(backend.address, sources, [*late, *new], job, access)
     place = _prepared(review, backend, wanted)
     new = list(_edited(new, form, places))
@@ -181,10 +181,11 @@ def _check_same(old: Pushed, new: Pushed) -> None:
     for name in ("form", "backend", "kind", "k", "overlap", "lang"):
         was, is_ = getattr(old, name), getattr(new, name)
         if was != is_:
-            option = {"form": "as", "k": "as"}.get(name, name)
+            option = {"form": "as"}.get(name, name)
+            same = f"give --{option} {was}, or " if name not in ("kind", "k") else "give "
             raise UserError(
                 f"the review {old.name} was pushed with {name} {was}, and this is {name} {is_}",
-                hint=f"give --{option} {was}, or another --name: a form cannot change once people answer",
+                hint=f"{same}another --name: a form cannot change once people answer",
             )
 
 
@@ -210,6 +211,20 @@ def _lang(asked: str | None, pushed: Pushed | None, dataset: Dataset, items: Seq
             # A Chinese character says about as much as three Latin letters.
             told["zh" if 3 * len(_HAN.findall(text)) > len(text) else "en"] += 1
     return "zh" if told["zh"] > told["en"] else "en"
+
+
+def _sources(datasets: Sequence[Dataset]) -> dict[str, Source]:
+    """The sources of datasets. Raises UserError where two tell of one source differently: who may see its rows?"""
+    found: dict[str, Source] = {}
+    for dataset in datasets:
+        for name, source in dataset.manifest.sources.items():
+            if found.setdefault(name, source).personal_data != source.personal_data:
+                raise UserError(
+                    f"the source {name!r} is {found[name].personal_data} in one dataset and {source.personal_data} in "
+                    f"{dataset.folder}",
+                    hint="scrub both, or import one of them again with another --source",
+                )
+    return found
 
 
 def _departure(

@@ -69,6 +69,7 @@ def serve(
     """
     folder = _made(home)
     lock = _lock(folder)
+    (folder / RUNNING).unlink(missing_ok=True)  # of a server that was killed: its port may be another's by now
     listening = _listen(host, port, say)
     url = f"http://{_shown(host)}:{listening.getsockname()[1]}"
     python = server_python(say)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.egress import is_here
 from schemas.errors import RecipeError, UserError, nearest
 from schemas.excerpt import excerpt
 from schemas.lookup import find, names
@@ -140,6 +141,8 @@ class TeacherPlan:
     revision: str = ""
     endpoints: tuple[Endpoint, ...] = ()
     price: Price = field(default_factory=Price)
+    priced: bool = True
+    """Whether the recipe says what it costs, though it be nothing."""
     local: bool = False
     file: Path | None = None
     """The local model's file, where it is not the one that comes with assay."""
@@ -251,13 +254,22 @@ def load_recipe(
     if job is not None:
         errors += _contradictions(job, document)
     errors += _unknown_teachers(task, teachers, document)
-    if budget.money is not None and teachers and not any(_costs(one) for one in teachers if not one.local):
+    asked = [one for one in teachers if not one.local]
+    free = [one for one in asked if _is_remote(one) and not one.priced] if any(map(_costs, asked)) else asked
+    if budget.money is not None and free:
+        who = ", ".join(one.name or one.model for one in free)
         errors.append(
-            document.error(("budget",), "a budget of money needs prices", "price: {prompt: 0.15, completion: 0.6}")
+            document.error(
+                ("budget",), f"a budget of money needs prices: {who} has none", "price: {prompt: 0.15, completion: 0.6}"
+            )
         )
     raise_all(errors)
     assert job is not None and task is not None
     return Recipe(job.name or path.stem, tuple(seeds), use, task, tuple(teachers), job, budget)
+
+
+def _is_remote(teacher: TeacherPlan) -> bool:
+    return any(not is_here(one.url) for one in teacher.endpoints)
 
 
 def _costs(teacher: TeacherPlan) -> bool:
@@ -395,7 +407,7 @@ def _teacher(role: str, value: Any, document: Document, place: Path_, errors: li
         return None
     return TeacherPlan(
         role, settings.name or settings.model, settings.model, settings.revision, tuple(endpoints),
-        Price(price.prompt, price.completion),
+        Price(price.prompt, price.completion), "price" in value,
     )  # fmt: skip
 
 

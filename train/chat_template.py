@@ -69,8 +69,10 @@ class ChatTemplate:
         environment.globals["strftime_now"] = lambda form: day.strftime(form)
         try:
             self._compiled = environment.from_string(text)
-        except jinja2.TemplateError as error:
-            raise UserError(f"the chat template of {name} cannot be read: {error}", hint="see its line there") from None
+        except (jinja2.TemplateError, SyntaxError, RecursionError) as error:
+            raise UserError(
+                f"the chat template of {name} cannot be read: {str(error)[:300]}", hint="see its line there"
+            ) from None
 
     def render(self, messages: Messages, tools: Sequence[Any] | None = None, **variables: Any) -> Rendered:
         """The conversation as text. Raises TemplateRefusesError."""

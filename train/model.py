@@ -95,6 +95,10 @@ def check_loadable(model: ModelFolder) -> None:
                 hint="get the model as safetensors; most models on the hubs have them",
             )
         raise UserError(f"{folder} has no weights: no {WEIGHTS[0]} in it", hint=_looks_like(folder))
+    if (folder / "adapter_config.json").is_file():  # it would be loaded into the model, unseen
+        raise UserError(
+            f"{folder} holds an adapter beside the model", hint="merge it first (train merge), or take its files away"
+        )
     missing = [file for file in weight_files(folder) if not (folder / file).is_file()]
     if missing:
         raise UserError(

@@ -20,7 +20,7 @@ from transformers import TrainerCallback
 
 from schemas.errors import UserError
 from train.adapter import Adapter
-from train.checkpoint import checkpoints, last_whole, prune, seal
+from train.checkpoint import last_whole, prune, seal
 
 LOG = "log.jsonl"
 """Name of the log in a run's folder: one JSON object for every logged step and look at validation."""
@@ -75,10 +75,6 @@ class Durable:
         if self.args.should_save:
             best = self.state.best_model_checkpoint
             prune(root, self.keep, Path(best) if best else None)
-
-    def end_of_run(self: Any) -> list[Path]:
-        """The whole checkpoints there are, oldest first."""
-        return checkpoints(Path(self.args.output_dir))
 
 
 class Recorder(TrainerCallback):  # type: ignore[misc] # transformers has no types here

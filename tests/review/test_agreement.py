@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from crowdkit.aggregation import DawidSkene
 
-from review.agreement import _alpha, agreement, alpha, share_of, wilson, write_report, write_third
+from review.agreement import _alpha, agreement, alpha, by_place, share_of, wilson, write_report, write_third
 from review.bradley_terry import fit
 from review.dawid_skene import estimate
 from review.votes import Unit, Vote, read_votes
@@ -58,6 +58,33 @@ def test_the_alpha_that_is_resampled_is_the_librarys(level: Any) -> None:
     theirs = krippendorff.alpha(value_counts=counts, value_domain=np.arange(4), level_of_measurement=level)
 
     assert ours == pytest.approx(theirs, abs=1e-9)
+
+
+def test_people_who_choose_by_chance_agree_by_chance_however_many_answers_rows_have() -> None:
+    rng = np.random.default_rng(5)
+    chosen = [tuple(sorted(int(one) for one in rng.choice(6, 2, replace=False))) for _ in range(2_000)]
+    votes = [
+        Vote(
+            Unit(str(row), "", pair),
+            who,
+            pair[rng.integers(2)],
+            pair,
+            (9, 9),
+            str(row),
+            None,
+            False,
+            1,
+            None,
+            None,
+            None,
+        )
+        for row, pair in enumerate(chosen)
+        for who in ("anna", "bo")
+    ]
+
+    found = alpha(by_place(votes), "nominal", resamples=200)
+
+    assert found["low"] < 0 < found["high"]
 
 
 def test_alpha_is_not_defined_where_everybody_says_the_same() -> None:

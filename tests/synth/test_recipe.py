@@ -100,6 +100,7 @@ def test_every_mistake_is_named_at_once_with_its_line(tmp_path: Path) -> None:
         (("rows: 500", "tries: 5"), "tries belongs to rows"),
         (("rows: 500", "rows: 0"), "rows"),
         (("  price: {prompt: 0.15, completion: 0.6}\n", ""), "a budget of money needs prices"),
+        (("judge: local", "judge: {model: x, base_url: 'https://b.example/v1'}"), "needs prices: x has none"),
         (("https://api.example.com/v1", "api.example.com"), "is not the address of an endpoint"),
         (("https://api", "https://me:secret@api"), "holds a password"),
         (("judge: local", "judge: {model: x}"), "'base_url' is missing"),

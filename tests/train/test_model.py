@@ -57,6 +57,13 @@ def test_a_program_beside_a_model_that_transformers_knows_is_not_run(tiny: Path)
     assert type(load_model(find_model(str(tiny)).path)).__name__ == "LlamaForCausalLM"
 
 
+def test_an_adapter_that_lies_in_a_models_folder_is_refused(tiny: Path) -> None:
+    (tiny / "adapter_config.json").write_text("{}", encoding="utf-8")
+
+    with pytest.raises(UserError, match="holds an adapter beside the model"):
+        find_model(str(tiny))
+
+
 def test_a_download_that_was_cut_off_is_named(tiny: Path) -> None:
     (tiny / "model.safetensors").rename(tiny / "model-00001-of-00002.safetensors")
     index = {

@@ -278,7 +278,7 @@ def arguments_of(job: Job, tokens: Tokens, checkpoints: Path) -> TrainingArgumen
     validation = tokens.validation is not None
     looks = every(tokens.steps, tokens.steps_per_epoch, settings.eval_steps or settings.save_steps)
     saves = every(tokens.steps, tokens.steps_per_epoch, settings.save_steps or settings.eval_steps)
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(checkpoints),
         per_device_train_batch_size=settings.per_device_train_batch_size,
         per_device_eval_batch_size=settings.per_device_eval_batch_size or settings.per_device_train_batch_size,
@@ -315,7 +315,10 @@ def arguments_of(job: Job, tokens: Tokens, checkpoints: Path) -> TrainingArgumen
         remove_unused_columns=False,
         dataloader_num_workers=0,
         dataloader_pin_memory=policy.device != "cpu",
+        restore_callback_states_from_checkpoint=True,  # how long early stopping has waited
     )
+    arguments._n_gpu = 1  # of several cards one is used: DataParallel would cut the places of the loss apart
+    return arguments
 
 
 def pad_id_of(tokenizer: Any) -> int:
