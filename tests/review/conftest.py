@@ -43,6 +43,7 @@ class ReviewServer:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # a Ctrl-C that another test sends is not for this server
         )
         self.url = json.loads(_object(self.process))["url"]
 
@@ -65,12 +66,20 @@ class ReviewServer:
 
     def client(self, name: str = "owner") -> httpx.Client:
         """An HTTP client that is logged in as one of the people; addresses begin at /api/v1."""
+        assert self.process is not None and self.process.poll() is None, f"the server ended: {self._last_words()}"
         client = httpx.Client(base_url=f"{self.url}/api/v1", timeout=60)
         self._clients.append(client)
         answer = client.post("/token", data={"username": name, "password": self.password(name)})
         answer.raise_for_status()
         client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
         return client
+
+    def _last_words(self) -> str:
+        if self.process is None or self.process.stderr is None:
+            return "it was stopped"
+        log = self.home / "review" / "server.log"
+        said = log.read_text(encoding="utf-8")[-2_000:] if log.is_file() else ""
+        return f"status {self.process.returncode}; {self.process.stderr.read()[-2_000:]} {said}"
 
     def _person(self, name: str) -> Person:
         return next(one for one in read_people(self.home / "review") if one.name == name)
