@@ -10,17 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from schemas import console
+from schemas.command import application, copy_report, settings_given
 from schemas.errors import UserError
 
-app = typer.Typer(
-    name="curate",
-    help="Turn raw fine-tuning data into a profiled, cleaned, versioned and explained dataset.",
-    no_args_is_help=True,
-    add_completion=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = application("curate", "Turn raw fine-tuning data into a profiled, cleaned, versioned and explained dataset.")
 Paths = Annotated[list[Path], typer.Argument(help="Files or folders.", show_default=False)]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write the dataset to.", show_default=False)]
 Replace = Annotated[bool, typer.Option("--replace", help="Put the new dataset in the place of another one.")]
@@ -62,17 +55,9 @@ def _source(**fields: Any) -> dict[str, Any]:
     return given
 
 
-def _pairs(items: list[str] | None, option: str) -> dict[str, str]:
-    """`a=b` options as a dict."""
-    found = {}
-    for item in items or []:
-        left, equals, right = item.partition("=")
-        if not equals or not left or not right:
-            raise UserError(
-                f"{option} {item!r} is not of the form NAME=VALUE", hint=f"for example {option} output=answer"
-            )
-        found[left] = right
-    return found
+def _columns(items: list[str] | None) -> dict[str, str]:
+    """`--map FIELD=COLUMN` options as the field that each column is read as."""
+    return {column: field for field, column in settings_given(items, "output=answer", option="--map").items()}
 
 
 def _bytes(size: str | None) -> int | None:
@@ -109,11 +94,7 @@ def _show_made(
     from curate.pages import made_page
 
     result = result_json(made) | (more or {})
-    if report is not None:
-        import shutil
-
-        report.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(Path(result["dataset"]) / "report.html", report)
+    copy_report(Path(result["dataset"]), report)
     if as_json:
         console.show_json(result)
     else:
@@ -158,7 +139,7 @@ def import_(
     from curate.importing import import_files
     from curate.read import Reading
 
-    columns = {column: field for field, column in _pairs(map_, "--map").items()}
+    columns = _columns(map_)
     reading = Reading(format_, columns, encoding, task, source)
     told = _source(
         kind=kind,
@@ -218,7 +199,9 @@ def collect(
         personal_data=personal_data,
         consent=consent,
     )
-    made = collect_files(what, paths, out, _pairs(set_, "--set"), told, source_name=source, replace=replace)
+    made = collect_files(
+        what, paths, out, settings_given(set_, "role=speaker"), told, source_name=source, replace=replace
+    )
     _show_made(made, as_json=as_json, strict=strict, report=report)
 
 
@@ -268,7 +251,7 @@ def profile(
     from curate.profiling import profile_paths
     from curate.read import Reading
 
-    columns = {column: field for field, column in _pairs(map_, "--map").items()}
+    columns = _columns(map_)
     reading = Reading(format_, columns, encoding)
     paths = hub_paths(path)
     found = profile_paths(paths, reading, tokenizer, report, window=window, names=names, verbs=verbs, suggest=suggest)
@@ -293,7 +276,7 @@ def check(
     from curate.pages import check_page
     from curate.read import Reading
 
-    columns = {column: field for field, column in _pairs(map_, "--map").items()}
+    columns = _columns(map_)
     found = check_paths(hub_paths(path), Reading(format_, columns, encoding))
     _show(found, check_page, as_json=as_json)
     if found["problems"]:
@@ -326,7 +309,9 @@ def run(
     from curate.recipe import load_recipe
     from curate.running import plan, run_recipe
 
-    loaded = load_recipe(recipe, _pairs(set_, "--set"), [*(datasets or ()), *(inputs or ())])
+    loaded = load_recipe(
+        recipe, settings_given(set_, "stages.length.min_chars=80"), [*(datasets or ()), *(inputs or ())]
+    )
     if dry_run:
         planned = plan(loaded, out)
         if as_json:

@@ -8,33 +8,14 @@ from typing import Annotated
 import typer
 
 from schemas import console
-from schemas.errors import UserError
+from schemas.command import application, copy_report, settings_given
 
-app = typer.Typer(
-    name="synth",
-    help="Make rows with a teacher model: no answer is paid for twice, and no budget is exceeded.",
-    no_args_is_help=True,
-    add_completion=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = application("synth", "Make rows with a teacher model: no answer is paid for twice, and no budget is exceeded.")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 Home = Annotated[
     Path | None,
     typer.Option("--home", help="The project home: answers that were paid for, departures; .assay if not given."),
 ]
-
-
-def _pairs(items: list[str] | None) -> dict[str, str]:
-    """`--set a.b=c` options as a dict."""
-    found = {}
-    for item in items or []:
-        left, equals, right = item.partition("=")
-        if not equals or not left or not right:
-            raise UserError(f"--set {item!r} is not of the form NAME=VALUE", hint="for example --set task.wordings=5")
-        found[left] = right
-    return found
 
 
 @app.command()
@@ -74,7 +55,7 @@ def run(
     from synth.pages import plan_page, result_page, telling
     from synth.recipe import load_recipe
 
-    loaded = load_recipe(recipe, _pairs(set_), tokens=budget_tokens, money=budget_money)
+    loaded = load_recipe(recipe, settings_given(set_, "task.wordings=5"), tokens=budget_tokens, money=budget_money)
     if dry_run:
         planned = plan(loaded, out, home=home, policy=policy)
         if as_json:
@@ -84,11 +65,7 @@ def run(
         return
     with telling(as_json=as_json) as tell:
         made = carry_out(loaded, out, home=home, policy=policy, replace=replace, tell=tell)
-    if report is not None:
-        import shutil
-
-        report.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(Path(made["dataset"]) / "report.html", report)
+    copy_report(Path(made["dataset"]), report)
     if as_json:
         console.show_json(made)
     else:

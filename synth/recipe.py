@@ -142,7 +142,7 @@ class TeacherPlan:
     endpoints: tuple[Endpoint, ...] = ()
     price: Price = field(default_factory=Price)
     priced: bool = True
-    """Whether the recipe says what it costs, though it be nothing."""
+    """Whether the recipe says what prompts and completions cost, though it be nothing."""
     local: bool = False
     file: Path | None = None
     """The local model's file, where it is not the one that comes with assay."""
@@ -254,26 +254,25 @@ def load_recipe(
     if job is not None:
         errors += _contradictions(job, document)
     errors += _unknown_teachers(task, teachers, document)
-    asked = [one for one in teachers if not one.local]
-    free = [one for one in asked if _is_remote(one) and not one.priced] if any(map(_costs, asked)) else asked
-    if budget.money is not None and free:
-        who = ", ".join(one.name or one.model for one in free)
-        errors.append(
-            document.error(
-                ("budget",), f"a budget of money needs prices: {who} has none", "price: {prompt: 0.15, completion: 0.6}"
-            )
-        )
+    if budget.money is not None:
+        errors += _without_a_price(teachers, document)
     raise_all(errors)
     assert job is not None and task is not None
     return Recipe(job.name or path.stem, tuple(seeds), use, task, tuple(teachers), job, budget)
 
 
-def _is_remote(teacher: TeacherPlan) -> bool:
-    return any(not is_here(one.url) for one in teacher.endpoints)
-
-
-def _costs(teacher: TeacherPlan) -> bool:
-    return bool(teacher.price.prompt or teacher.price.completion)
+def _without_a_price(teachers: Sequence[TeacherPlan], document: Document) -> list[RecipeError]:
+    """A budget of money that nothing would count against. Each teacher elsewhere says what it costs, 0 too. One at an
+    address of this machine may be free, or a gateway to one that is not: it need not say so where another one does."""
+    asked = [one for one in teachers if not one.local]
+    silent = [one for one in asked if not one.priced]
+    if len(silent) < len(asked):
+        silent = [one for one in silent if any(not is_here(endpoint.url) for endpoint in one.endpoints)]
+    if not silent:
+        return []
+    said = ", ".join(dict.fromkeys(one.name for one in silent))
+    hint = "price: {prompt: 0.15, completion: 0.6}, for a million tokens each; 0 where it costs nothing"
+    return [document.error(("budget",), f"a budget of money needs prices: {said} has none", hint)]
 
 
 def _overridden(value: dict[Any, Any], overrides: Mapping[str, str], errors: list[RecipeError]) -> dict[Any, Any]:
@@ -407,7 +406,7 @@ def _teacher(role: str, value: Any, document: Document, place: Path_, errors: li
         return None
     return TeacherPlan(
         role, settings.name or settings.model, settings.model, settings.revision, tuple(endpoints),
-        Price(price.prompt, price.completion), "price" in value,
+        Price(price.prompt, price.completion), price.model_fields_set == PriceSettings.model_fields.keys(),
     )  # fmt: skip
 
 

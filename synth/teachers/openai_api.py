@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from schemas.egress import is_here
 from schemas.errors import UserError
 from synth.budget import Price
 from synth.request import Answer
@@ -96,6 +97,11 @@ class Endpoint:
         if self.batch_rows < 1 or self.batch_bytes < 1:
             raise UserError(
                 f"a batch for {self.shown} may hold nothing", hint="give batch_rows and batch_bytes 1 or more"
+            )
+        if self.transport == "vllm" and not is_here(self.url):
+            raise UserError(
+                f"vLLM runs in this process, and asks nobody at {self.shown}",
+                hint="leave the address out, or leave `transport: vllm` out to ask a vLLM server there",
             )
         if parts.username or parts.password:
             raise UserError(f"the address of {self.shown} holds a password", hint="name its variable with key_env")

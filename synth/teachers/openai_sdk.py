@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import parse_qsl
 
+from schemas.egress import is_here
 from schemas.errors import UserError
 from synth.teachers.http import CONNECT_SECONDS, MAX_ANSWER_BYTES
 from synth.teachers.line import Flow, Lost, NotSent, Reply
@@ -49,6 +50,7 @@ class SdkLine(ApiLine):
             default_query=dict(parse_qsl(query)),
             http_client=self._openai.DefaultAsyncHttpxClient(
                 follow_redirects=False,
+                trust_env=not is_here(base),  # a proxy cannot reach this machine, and would see the rows and the key
                 timeout=self._httpx.Timeout(None, connect=CONNECT_SECONDS),
                 limits=self._httpx.Limits(max_connections=None, keepalive_expiry=4.0),
             ),

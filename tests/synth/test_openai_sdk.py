@@ -68,3 +68,18 @@ def test_without_the_sdk_it_is_said_what_to_do(tmp_path: Path, monkeypatch: pyte
         list(run(questions(5), [teacher], journal))
 
     assert "pip install openai" in error.value.hint
+
+
+def test_a_teacher_on_this_machine_is_not_asked_by_way_of_a_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openai")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+
+    with endpoint() as served, Journal(tmp_path) as journal:
+        teacher = Teacher("one", "stub", (Endpoint(served.url, transport="openai"),), max_tokens=64)
+        found = list(run(questions(3), [teacher], journal, patience=Patience(first=1.0)))
+
+    assert all(isinstance(outcome, Answer) for outcome in found)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import RecipeError, UserError, UserErrors
+from synth.budget import Price
 from synth.recipe import Recipe, load_recipe
 from synth.task import Task
 from synth.tasks.paraphrase import Paraphrase
@@ -101,6 +102,8 @@ def test_every_mistake_is_named_at_once_with_its_line(tmp_path: Path) -> None:
         (("rows: 500", "rows: 0"), "rows"),
         (("  price: {prompt: 0.15, completion: 0.6}\n", ""), "a budget of money needs prices"),
         (("judge: local", "judge: {model: x, base_url: 'https://b.example/v1'}"), "needs prices: x has none"),
+        (("price: {prompt: 0.15, completion: 0.6}", "price:"), "needs prices: gpt-4o-mini has none"),
+        (("price: {prompt: 0.15, completion: 0.6}", "price: {prompt: 0.15}"), "needs prices: gpt-4o-mini has none"),
         (("https://api.example.com/v1", "api.example.com"), "is not the address of an endpoint"),
         (("https://api", "https://me:secret@api"), "holds a password"),
         (("judge: local", "judge: {model: x}"), "'base_url' is missing"),
@@ -176,3 +179,44 @@ def test_a_task_of_ones_own_counts_by_its_text(tmp_path: Path) -> None:
 
     assert isinstance(after.task, Task)
     assert before != after.identity()
+
+
+FREE = "price: {prompt: 0, completion: 0}"
+HERE = "{model: here, base_url: 'http://127.0.0.1:8000/v1'}"
+
+
+def test_a_price_of_nothing_is_a_price(tmp_path: Path) -> None:
+    both = GOOD.replace("judge: local", "judge: {model: x, base_url: 'https://b.example/v1', " + FREE + "}")
+
+    assert loaded(tmp_path, both).teachers[1].price == Price(0, 0)
+    assert loaded(tmp_path, GOOD.replace("price: {prompt: 0.15, completion: 0.6}", FREE)).budget.money == 5
+
+
+def test_a_teacher_on_this_machine_needs_no_price_beside_one_that_has_one(tmp_path: Path) -> None:
+    beside = GOOD.replace("judge: local", f"judge: {HERE}")
+    alone = GOOD.replace("  price: {prompt: 0.15, completion: 0.6}\n", "").replace(
+        "https://api.example.com", "http://[::1]:1"
+    )
+    elsewhere_too = beside.replace(HERE, "{model: x, endpoints: ['http://127.0.0.1:8000/v1', 'https://b.example/v1']}")
+
+    assert loaded(tmp_path, beside).teachers[1].model == "here"
+    assert any("gpt-4o-mini has none" in said for _, said in mistakes(tmp_path, alone))
+    assert any("needs prices: x has none" in said for _, said in mistakes(tmp_path, elsewhere_too))
+
+
+def test_without_a_budget_of_money_nobody_asks_for_prices(tmp_path: Path) -> None:
+    text = GOOD.replace("  price: {prompt: 0.15, completion: 0.6}\n", "").replace(", money: 5", "")
+
+    assert loaded(tmp_path, text).budget.money is None
+
+
+def test_vllm_in_this_process_has_no_address(tmp_path: Path) -> None:
+    text = GOOD.replace("rpm: 500", "transport: vllm")
+    within = text.replace("  base_url: https://api.example.com/v1\n", "").replace("  api_key_env: EXAMPLE_KEY\n", "")
+
+    found = loaded(tmp_path, within)
+
+    assert [(one.url, one.transport) for one in found.teachers[0].endpoints] == [("http://localhost", "vllm")]
+    assert [line for line, said in mistakes(tmp_path, text) if "runs in this process, and asks nobody at" in said] == [
+        8
+    ]
