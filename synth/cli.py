@@ -51,8 +51,9 @@ def run(
     What was paid for is kept in the project home. A run that was cut off, or ran out of budget, goes on with the same
     command and pays nothing twice.
     """
-    from synth.job import carry_out, plan
+    from synth.job import carry_out
     from synth.pages import plan_page, result_page, telling
+    from synth.planning import plan
     from synth.recipe import load_recipe
 
     loaded = load_recipe(recipe, settings_given(set_, "task.wordings=5"), tokens=budget_tokens, money=budget_money)

@@ -1,173 +1,35 @@
-"""Carrying out a recipe: what it would do, doing it into a dataset, and looking at what it did."""
+"""Carrying out a recipe: into a dataset, and looking at what was made."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from schemas.dataset import (
-    REPORT,
-    REPORT_JSON,
-    Dataset,
-    DatasetWriter,
-    Reject,
-    RejectSink,
-    Told,
-    datasets_in,
-    open_dataset,
-)
-from schemas.egress import HOME, POLICY, is_here, may_leave, trusts
-from schemas.errors import DatasetError, Rejected, UserError, UserErrors, nearest
-from schemas.excerpt import excerpt, mask, printable
+from schemas.dataset import REPORT, REPORT_JSON, DatasetWriter, Reject, RejectSink, Told
+from schemas.egress import HOME
+from schemas.errors import DatasetError, Rejected, UserError, nearest
+from schemas.excerpt import excerpt
 from schemas.manifest import fingerprint, library_versions
-from schemas.run import AlreadyDone, Run, run_into, standing
+from schemas.run import AlreadyDone, Run, run_into
 from synth.budget import PICO
 from synth.choosing import Choice
 from synth.journal import FILE, Journal
 from synth.making import MadeSources, Spread, columns_of, digest_of, frame_of, row_of
-from synth.playing import Player, Try, begun
-from synth.policy import Policy, Ruling
-from synth.recipe import FIRST, Recipe
-from synth.request import Request
-from synth.runner import most, request_key
-from synth.seeds import Seeds, read_seeds
-from synth.task import JUDGE, Made, Said, Seed, Task, companions, play
-from synth.teachers.openai_api import Endpoint, Teacher
-
-COMMAND = "synth"
-"""What made the dataset, in its manifest."""
-
-VERSION = 1
-"""Raised whenever the same recipe and answers make other rows than before."""
+from synth.opening import COMMAND, Job, Tell, datasets_of, goes_on, opened, quiet, terms
+from synth.playing import Player, Try
+from synth.recipe import Recipe
+from synth.task import JUDGE, Made, Seed
 
 _LIBRARIES = ("assay", "polars", "pyarrow", "orjson")
 _FRAME_ROWS = 1_000
 _EXAMPLES = 5
-_SHOWN_PROMPTS = 10
-_PROMPT_CHARS = 6_000
-_ASSUMED_PACE = 10.0
-
-Event = Mapping[str, Any]
-Tell = Callable[[Event], None]
-
-
-def _quiet(_: Event) -> None:
-    """Nobody listens."""
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A recipe with everything that it names at hand."""
-
-    recipe: Recipe
-    seeds: Seeds
-    teachers: Mapping[str, Teacher]
-    """By the name that tasks give them; the judge is the first where the recipe names none."""
-    rulings: Mapping[str, Ruling]
-    """By the runner's name of the teacher."""
-    labels: Mapping[str, str]
-    policy: Policy
-    home: Path
-    mark: str
-
-    @property
-    def name(self) -> str:
-        """Whose budget it is in the journal."""
-        return self.mark[:16]
-
-    @property
-    def task(self) -> Task:
-        return self.recipe.task
-
-    def seed_at(self) -> Callable[[int], Seed]:
-        """The seed at a place."""
-        return seed_at(self.task, self.seeds.rows, self.recipe.job.seed)
-
-
-def seed_at(task: Task, rows: Sequence[Mapping[str, Any]], chance: int) -> Callable[[int], Seed]:
-    """The seed at a place, with the rows that the task wants beside it, which are of its language."""
-    count = task.companions()
-    if not count:
-        return lambda place: Seed.of(rows[place], (), chance)
-    by_language: dict[str, list[Mapping[str, Any]]] = {}
-    within = []
-    for row in rows:
-        others = by_language.setdefault(Seed.of(row).lang, [])
-        within.append((others, len(others)))
-        others.append(row)
-
-    def seed(place: int) -> Seed:
-        others, at = within[place]
-        return Seed.of(rows[place], companions(others, at, count, chance), chance)
-
-    return seed
-
-
-def _policy(home: Path, file: Path | None) -> tuple[Policy, Path]:
-    """The policy, and the file that says it or would."""
-    path = file or home / POLICY
-    return (Policy.read(path) if file or path.is_file() else Policy()), path
-
-
-@contextmanager
-def _opened(recipe: Recipe, home: Path, policy_file: Path | None, tell: Tell, *, dry: bool = False) -> Iterator[_Job]:
-    """The job of a recipe: seeds read, teachers ready. Raises UserErrors before anything is sent where rows may not
-    go where they would, or a key is missing; a dry run says so instead."""
-    policy, path = _policy(home, policy_file)
-    seeds = read_seeds(recipe.seeds)
-    tell({"event": "seeds", "seeds": len(seeds.rows), "bad_seeds": len(seeds.rejects)})
-    endpoints = [one for plan in recipe.teachers for one in plan.endpoints]
-    if not dry:
-        errors = [error for one in _distinct(endpoints) for error in _refused(one, seeds, policy, path)]
-        if errors:
-            raise errors[0] if len(errors) == 1 else UserErrors(errors)
-    with ExitStack() as stack:
-        opened: dict[str, Teacher] = {}
-        for plan in recipe.teachers:
-            if plan.local:
-                tell({"event": "starting", "teacher": plan.file or "SmolLM2"})
-            opened[plan.role] = stack.enter_context(plan.open())
-        labels = {opened[plan.role].name: plan.name or opened[plan.role].model for plan in recipe.teachers}
-        by_role = {**opened, JUDGE: opened.get(JUDGE, opened[FIRST])}
-        rulings = {one.name: policy.ruling(one.model, recipe.job.student) for one in opened.values()}
-        mark = fingerprint(
-            {
-                "command": COMMAND,
-                "version": VERSION,
-                **recipe.identity(),
-                **seeds.identity(),
-                "teachers": {role: [labels[one.name], one.model, one.revision] for role, one in sorted(opened.items())},
-                "terms": {name: [ruling.training, ruling.named] for name, ruling in sorted(rulings.items())},
-            }
-        )
-        yield _Job(recipe, seeds, by_role, rulings, labels, policy, home, mark)
-
-
-def _distinct(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
-    return list({(one.url, one.key_env, one.key_file): one for one in endpoints}.values())
-
-
-def _refused(endpoint: Endpoint, seeds: Seeds, policy: Policy, path: Path) -> list[UserError]:
-    """Why seeds cannot go to an endpoint, or could not be asked about there."""
-    found: list[UserError] = []
-    try:
-        may_leave(seeds.sources, seeds.sources, endpoint.url, policy.trusted, policy=path)
-    except UserError as error:
-        hint = f"{error.hint}, or say so under seeds in the recipe (personal_data: none)"
-        found.append(UserError(error.message, hint=hint))
-    try:
-        endpoint.key()
-    except UserError as error:
-        found.append(error)
-    return found
 
 
 def carry_out(
@@ -177,7 +39,7 @@ def carry_out(
     home: Path | None = None,
     policy: Path | None = None,
     replace: bool = False,
-    tell: Tell = _quiet,
+    tell: Tell = quiet,
 ) -> dict[str, Any]:
     """Carry out a recipe into a dataset; what it made and cost, as `--json` prints it.
 
@@ -194,9 +56,9 @@ def carry_out(
                 f"{settings.path} is read by this job, and {out} would be written into it or over it",
                 hint="choose another --out: a run never changes a dataset",
             )
-    with _opened(recipe, home, policy, tell) as job:
+    with opened(recipe, home, policy, tell) as job:
         try:
-            with run_into(out, job.mark, replace=replace or _goes_on(out, job)) as run:
+            with run_into(out, job.mark, replace=replace or goes_on(out, job)) as run:
                 run.clear()  # what was answered is in the journal: reading it again is fast
                 with Journal(home) as journal:
                     _Work(job, journal, run, tell).do()
@@ -206,27 +68,10 @@ def carry_out(
     return look(out) | {"already_done": False}
 
 
-def _goes_on(out: Path, job: _Job) -> bool:
-    """Whether `out` holds what this very job made before its budget ended."""
-    with suppress(UserError, OSError):
-        return all(
-            one.manifest.command == COMMAND
-            and one.manifest.recipe.get("job") == job.name
-            and one.manifest.fingerprint != job.mark
-            for one in datasets_of(out)
-        )
-    return False
-
-
-def datasets_of(path: Path) -> list[Dataset]:
-    """The dataset in a folder, or those of several kinds that a job wrote below it."""
-    return [open_dataset(one) for one in datasets_in(path) or [path]]
-
-
 class _Work:
     """One run of a job into a folder."""
 
-    def __init__(self, job: _Job, journal: Journal, run: Run, tell: Tell) -> None:
+    def __init__(self, job: Job, journal: Journal, run: Run, tell: Tell) -> None:
         self.job = job
         self.journal = journal
         self.run = run
@@ -432,7 +277,7 @@ class _Work:
                 "requests_per_second": round(paid / seconds, 2),
                 "rows_per_minute": round(60 * self.kept / seconds, 2),
             },
-            "teachers": _terms(job),
+            "teachers": terms(job),
             "sources": [
                 {**one.model_dump(include={"name", "training", "personal_data"}), "because": self.sources.because[name]}
                 for name, one in sorted(self.sources.table.items())
@@ -481,27 +326,6 @@ def _example(row: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _terms(job: _Job) -> list[dict[str, Any]]:
-    """What each teacher's terms allow, and where it is."""
-    return [
-        {
-            "role": "judge" if role == JUDGE and job.recipe.has_judge else role or "teacher",
-            "name": job.labels[teacher.name],
-            "revision": teacher.revision,
-            "endpoints": [_place(one, job) for one in teacher.endpoints],
-            "said": job.rulings[teacher.name].named,
-            **job.rulings[teacher.name].as_json(),
-        }
-        for role, teacher in job.teachers.items()
-        if role != JUDGE or job.recipe.has_judge
-    ]
-
-
-def _place(endpoint: Endpoint, job: _Job) -> dict[str, Any]:
-    here = is_here(endpoint.url)
-    return {"address": endpoint.shown, "here": here, "trusted": not here and trusts(job.policy.trusted, endpoint.url)}
-
-
 def _finding(kind: str, severity: str, count: int, example: str, fix: str) -> dict[str, Any]:
     return {"kind": kind, "severity": severity, "count": count, "example": example, "fix": fix}
 
@@ -509,7 +333,7 @@ def _finding(kind: str, severity: str, count: int, example: str, fix: str) -> di
 _SEVERITY = {"deny": "high", "review": "medium", "conditions": "low"}
 
 
-def _findings(job: _Job, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _findings(job: Job, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What somebody should know of a job, the worst first."""
     found = []
     rejected = {reason: count for reason, count in facts["rejected"].items() if reason != "not_needed"}
@@ -619,218 +443,3 @@ def _with_answers(records: Sequence[Mapping[str, Any]], home: Path) -> list[dict
                 }
             )
     return shown
-
-
-def plan(recipe: Recipe, out: Path, *, home: Path | None = None, policy: Path | None = None) -> dict[str, Any]:
-    """What a run would do: prompts, requests, cost, terms and where rows would go. Asks nothing and writes nothing.
-
-    The first round of questions is counted exactly. What later rounds ask depends on the answers; it is estimated by
-    the task's examples.
-    """
-    home = home or HOME
-    _, path = _policy(home, policy)
-    with _opened(recipe, home, policy, _quiet, dry=True) as job, ExitStack() as stack:
-        journal = stack.enter_context(Journal(home)) if (home / "synth" / FILE).is_file() else None
-        choice = Choice(recipe.job, len(job.seeds.rows))
-        tries = list(_first_tries(choice))
-        later = _by_examples(job.task)
-        if choice.rows is not None:
-            tries = tries[: max(1, -(-choice.rows // max(1, round(later.rows))))]
-        first = _First(job, journal, tries)
-        more = round(later.requests * first.requests)
-        completion = first.answer_tokens + round(later.completion_tokens * first.requests)
-        prompt = round(first.prompt_tokens * (1 + later.prompt_share))
-        left = first.requests + more - first.answered
-        return {
-            "recipe": recipe.filled(),
-            "dataset": str(out),
-            "state": _STATES[_state(out, job)],
-            "fingerprint": job.mark,
-            "job": job.name,
-            "seeds": len(job.seeds.rows),
-            "seeds_rejected": len(job.seeds.rejects),
-            "seeds_unusable": first.unusable,
-            "requested": choice.requested,
-            "requested_rows": choice.rows is not None,
-            "tries": len(tries),
-            "prompts": first.prompts,
-            "requests": {
-                "first_round": first.requests,
-                "later_rounds_about": more,
-                "answered_already": first.answered,
-            },
-            "tokens_about": {"prompt": prompt, "completion": completion},
-            "money_about": (first.money + later.money(job, first)) / PICO,
-            "first_round_at_most": {"tokens": first.most_tokens, "money": first.most_money / PICO},
-            "time_about": _pace(job, left, prompt + completion),
-            "budget": {
-                "tokens": recipe.budget.tokens,
-                "money": None if recipe.budget.money is None else float(recipe.budget.money),
-            },
-            "teachers": _terms(job),
-            "destinations": [
-                {
-                    **_place(one, job),
-                    "refused": [error.as_json() for error in _refused(one, job.seeds, job.policy, path)],
-                }
-                for one in _distinct([one for teacher in job.teachers.values() for one in teacher.endpoints])
-            ],
-        }
-
-
-_STATES = {
-    "nothing": "new",
-    "this": "already done",
-    "unfinished": "unfinished: it would go on",
-    "another": "holds another result: --replace would be needed",
-}
-
-
-def _state(out: Path, job: _Job) -> str:
-    found = standing(out, job.mark)
-    return "unfinished" if found == "another" and _goes_on(out, job) else found
-
-
-def _first_tries(choice: Choice) -> Iterator[tuple[int, int]]:
-    """The tries that there would be if each made what it should."""
-    while (batch := choice.batch()) is not None:
-        for place, number in batch:
-            yield place, number
-            choice.tell(place, 1)
-
-
-class _First:
-    """The first round of questions of the tries that are planned, and what it takes."""
-
-    def __init__(self, job: _Job, journal: Journal | None, tries: Sequence[tuple[int, int]]) -> None:
-        self.prompts: list[dict[str, Any]] = []
-        self.requests = self.answered = self.unusable = 0
-        self.prompt_tokens = self.answer_tokens = self.money = self.most_tokens = self.most_money = 0
-        teachers = list({one.name: one for one in job.teachers.values()}.values())
-        prices = {one.name: one.price for one in teachers}
-        shown = {len(tries) * number // _SHOWN_PROMPTS for number in range(_SHOWN_PROMPTS)}
-        keys = set()
-        seed_at, by_role = job.seed_at(), {role: teacher.name for role, teacher in job.teachers.items()}
-        for number, (place, again) in enumerate(tries):
-            one = begun(job.task, seed_at(place), place, again, by_role)
-            self.unusable += not one.asked
-            if number in shown and not one.asked:
-                shown.add(number + 1)
-            for request in one.asked:
-                key = request_key(request, teachers)
-                if key in keys:
-                    continue
-                keys.add(key)
-                self.requests += 1
-                self.answered += journal is not None and journal.find(key) is not None
-                prompt, completion = _prompt_tokens(request), _answer_tokens(request, job.task)
-                self.prompt_tokens += prompt
-                self.answer_tokens += completion
-                self.money += prices[request.teacher].of(prompt, completion)
-                bound = most(request, teachers)
-                self.most_tokens += bound.tokens
-                self.most_money += bound.money
-            if number in shown and one.asked:
-                self.prompts.append(
-                    {
-                        "seed": one.seed.id,
-                        "teacher": job.labels[one.asked[0].teacher],
-                        "messages": _rendered(one.asked[0]),
-                    }
-                )
-
-
-def _rendered(request: Request) -> list[dict[str, str]]:
-    """A request's messages as they are shown: whole, up to a page, obvious identifiers masked."""
-    shown = []
-    for one in request.body["messages"]:
-        text = str(one.get("content") or one.get("tool_calls") or "")
-        more = len(text) - _PROMPT_CHARS
-        lines = "\n".join(printable(line) for line in mask(text[:_PROMPT_CHARS]).split("\n"))
-        shown.append(
-            {"role": str(one["role"]), "content": lines + (f"\n… {more:,} more characters" if more > 0 else "")}
-        )
-    return shown
-
-
-def _prompt_tokens(request: Request) -> int:
-    """About how many tokens a request's messages have: a token is about four bytes, in Chinese too."""
-    return sum(
-        len(str(one.get("content") or "").encode("utf-8", "replace")) // 4 + 8 for one in request.body["messages"]
-    )
-
-
-def _answer_tokens(request: Request, task: Task) -> int:
-    """About how many tokens an answer has: a verdict a few, a text as many as texts usually have."""
-    cap = int(request.body["max_tokens"])
-    return min(cap, _VERDICT_TOKENS if cap == task.check_tokens and "response_format" in request.body else _TEXT_TOKENS)
-
-
-_VERDICT_TOKENS = 12
-_TEXT_TOKENS = 300
-
-
-@dataclass(frozen=True)
-class _Later:
-    """What later rounds take, for each request of the first round and each token of its prompt."""
-
-    requests: float
-    completion_tokens: float
-    prompt_share: float
-    judged: float
-    """The share of those prompts that the judge is asked."""
-    rows: float
-    """Rows that a try makes."""
-
-    def money(self, job: _Job, first: _First) -> int:
-        """About what the later rounds cost, in pico."""
-        completion = self.completion_tokens * first.requests
-        prompt = self.prompt_share * first.prompt_tokens
-        shares = ((job.teachers[JUDGE], self.judged), (job.teachers[FIRST], 1 - self.judged))
-        return sum(one.price.of(round(prompt * share), round(completion * share)) for one, share in shares)
-
-
-def _by_examples(task: Task) -> _Later:
-    """What later rounds take by those of the task's examples that make rows: the most that any asks."""
-    asked: list[Request] = []
-    found = []
-    for example in (one for one in task.examples if one.made):
-        answers = iter(example.answers)
-        asked.clear()
-
-        def answer(request: Request, answers: Iterator[Any] = answers) -> Said:
-            asked.append(request)
-            said = next(answers)
-            return (
-                said if isinstance(said, Said) else Said(said if isinstance(said, str) else orjson.dumps(said).decode())
-            )
-
-        own = type(task)(**example.settings)
-        seed = Seed.of(example.row, example.others)
-        results = play(own, seed, example.number, answer)
-        first = len(next(own.rounds(seed, example.number, seed.chance(example.number))))
-        later = asked[first:]
-        found.append(
-            (
-                len(later) / first,
-                sum(_answer_tokens(one, own) for one in later) / first,
-                sum(map(_prompt_tokens, later)) / max(1, sum(map(_prompt_tokens, asked[:first]))),
-                sum(_prompt_tokens(one) for one in later if one.teacher == JUDGE)
-                / max(1, sum(map(_prompt_tokens, later))),
-                len(results),
-            )
-        )
-    if not found:
-        return _Later(0, 0, 0, 0, 1)
-    return _Later(*(max(values) for values in zip(*found, strict=True)))
-
-
-def _pace(job: _Job, requests: int, tokens: int) -> dict[str, Any]:
-    """About how long a job takes by the limits that its recipe names; without any, at a pace that is assumed."""
-    endpoints = job.teachers[FIRST].endpoints
-    a_minute = sum(one.requests_per_minute for one in endpoints)
-    tokens_a_minute = sum(one.tokens_per_minute for one in endpoints)
-    limits = [60 * requests / a_minute] if a_minute else []
-    limits += [60 * tokens / tokens_a_minute] if tokens_a_minute else []
-    by = "the limits in the recipe" if limits else f"{_ASSUMED_PACE:g} requests a second, which is a guess"
-    return {"seconds": round(max(limits) if limits else requests / _ASSUMED_PACE, 1), "by": by}

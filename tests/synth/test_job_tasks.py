@@ -12,7 +12,8 @@ import yaml
 
 from schemas.dataset import open_dataset, problems
 from schemas.lookup import find, names
-from synth.job import carry_out, seed_at
+from synth.job import carry_out
+from synth.opening import seed_at
 from synth.recipe import load_recipe
 from synth.request import Request
 from synth.seeds import read_seeds
