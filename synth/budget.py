@@ -98,12 +98,17 @@ class Spent:
     reserved_money: int = 0
 
     @property
+    def billed(self) -> Amount:
+        """What was answered, or may have been billed though no answer came: it only grows."""
+        return Amount(
+            self.prompt_tokens + self.completion_tokens + self.uncertain_tokens, self.money + self.uncertain_money
+        )
+
+    @property
     def committed(self) -> Amount:
         """All of it: what a budget must cover."""
-        return Amount(
-            self.prompt_tokens + self.completion_tokens + self.uncertain_tokens + self.reserved_tokens,
-            self.money + self.uncertain_money + self.reserved_money,
-        )
+        billed = self.billed
+        return Amount(billed.tokens + self.reserved_tokens, billed.money + self.reserved_money)
 
 
 def prompt_bound(body: Mapping[str, Any], canonical_bytes: int) -> int:

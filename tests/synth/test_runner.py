@@ -507,6 +507,19 @@ def test_a_budget_is_spent_nearly_to_the_end_and_never_over(served: Running, tmp
     assert served.counts()["billed"] == len(paid)
 
 
+def test_what_is_told_as_spent_is_no_reservation_and_only_grows(served: Running, tmp_path: Path) -> None:
+    served.set(latency=0.5)
+
+    _, events = asked(tmp_path, questions(300), [teacher(served.url, price=Price(1, 4))])
+
+    told = [(event["job_tokens"], event["job_money"]) for event in events if event["event"] in ("progress", "end")]
+    first = next(event for event in events if event["event"] == "progress")
+    assert told == sorted(told)
+    assert len(told) > 2
+    assert first["in_flight"] > 0
+    assert first["job_tokens"] == sum(first["tokens"].values())
+
+
 def test_a_budget_counts_what_earlier_runs_of_the_job_spent(served: Running, tmp_path: Path) -> None:
     budget = Budget(tokens=4_000)
 
