@@ -152,13 +152,16 @@ def _examples_section(job: Mapping[str, Any]) -> Section:
     )
 
 
+_SIDES = (("made", Words("made", "生成")), ("seeds", Words("seeds", "种子")))
+
+
 def _diversity_section(spread: Mapping[str, Any]) -> Section:
     fields = spread.get("fields") or {}
     if not fields:
         return Section()
     rows: list[list[Text]] = []
     for field, one in fields.items():
-        for side, words in (("made", Words("made", "生成")), ("seeds", Words("seeds", "种子"))):
+        for side, words in _SIDES:
             if (found := one[side]) is not None:
                 rows.append(
                     [
@@ -189,7 +192,56 @@ def _diversity_section(spread: Mapping[str, Any]) -> Section:
         f"{percent(share, 1)} of the seeds were made by a teacher themselves.",
         f"各行经过的合成代数：{depth}。种子中有 {percent(share, 1)} 本身由教师模型生成。",
     )
-    return Section(Words("Diversity", "多样性"), blocks=[table(heads, rows), note(said)])
+    meaning = _meaning(spread.get("embeddings"))
+    return Section(Words("Diversity", "多样性"), blocks=[table(heads, rows), *meaning, note(said)])
+
+
+def _meaning(meant: Mapping[str, Any] | None) -> list[Markup]:
+    """How varied the rows are in what they mean, where the recipe names embeddings."""
+    if meant is None:
+        return []
+    rows: list[list[Text]] = []
+    for field, one in meant["fields"].items():
+        for side, words in _SIDES:
+            if (found := one[side]) is not None:
+                near = one["nearest_seed"] if side == "made" else None
+                rows.append(
+                    [
+                        Words(f"{field}, {words.en}", f"{field}，{words.zh}"),
+                        number(found["texts"]),
+                        f"{found['vendi_score']:.1f}",
+                        f"{found['mean_distance']:.3f}",
+                        "" if near is None else f"{near:.3f}",
+                    ]
+                )
+    if not rows:
+        because = str(meant["because"])
+        return [
+            note(
+                Words(
+                    f"Embeddings of {meant['model']}: not measured, {because}",
+                    f"{meant['model']} 的嵌入：未测量，{because}",
+                )
+            )
+        ]
+    heads = [
+        Column(Words(f"by embeddings of {meant['model']}", f"按 {meant['model']} 的嵌入")),
+        Column(Words("texts", "文本数"), number=True),
+        Column(Words("Vendi score", "Vendi 分数"), number=True),
+        Column(Words("mean distance", "平均距离"), number=True),
+        Column(Words("nearest seed", "与最近种子的相似度"), number=True),
+    ]
+    return [
+        table(heads, rows),
+        note(
+            Words(
+                "The Vendi score is how many texts with nothing in common would be as varied; both sides have equally "
+                "many texts. The distance is one minus the cosine; the nearest seed is the median similarity.",
+                "Vendi 分数表示同等多样性相当于多少条互不相干的文本；两侧文本数相同。"
+                "距离为一减余弦相似度；最近种子一列为相似度的中位数。",
+            )
+        ),
+    ]
 
 
 def _recipe_section(report: Mapping[str, Any]) -> Section:

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from schemas.dataset import REPORT, REPORT_JSON, DatasetWriter, Reject, RejectSink, Told
-from schemas.egress import HOME
+from schemas.egress import HOME, note_departure
 from schemas.errors import DatasetError, Rejected, UserError, nearest
 from schemas.excerpt import excerpt
 from schemas.manifest import fingerprint, library_versions
@@ -240,6 +240,7 @@ class _Work:
 
     def _facts(self, rejected: Mapping[str, int]) -> dict[str, Any]:
         """What a report and `synth show` say of the run, besides what the manifest holds."""
+        meant = self._meant()
         job, spent = self.job, self.journal.spent(self.job.name)
         seconds = time.monotonic() - self.began
         paid = spent.answers - self.before
@@ -282,7 +283,7 @@ class _Work:
                 {**one.model_dump(include={"name", "training", "personal_data"}), "because": self.sources.because[name]}
                 for name, one in sorted(self.sources.table.items())
             ],
-            "diversity": self.spread.as_json(),
+            "diversity": {**self.spread.as_json(), "embeddings": meant},
             "examples": self.examples,
             "policy": job.policy.as_json(),
         }
@@ -292,6 +293,24 @@ class _Work:
             facts["judge_effects"] = effects(self.judged)
         facts["findings"] = _findings(job, facts)
         return facts
+
+    def _meant(self) -> dict[str, Any] | None:
+        """How varied rows are in what they mean; None where the recipe names no embeddings."""
+        job, embedder = self.job, self.job.embedder
+        if embedder is None:
+            return None
+        if self.player.cut_off:
+            return {"model": embedder.model, "fields": {}, "because": "the budget ended before it"}
+        from synth.embedding import measured
+
+        note_departure(
+            job.home,
+            destination=embedder.endpoints[0].shown,
+            command=f"synth run {job.name}, embeddings of some seeds and of rows made of them",
+            rows=[str(row.get("id", "")) for row in job.seeds.rows],
+        )
+        texts = self.spread.texts()
+        return measured(texts, embedder, self.journal, job.recipe.budget, job=job.name, tell=self.tell)
 
     def _missing(self) -> int:
         """Rows that were wanted and are not there; where the recipe says how often to try, tries not made."""

@@ -229,12 +229,14 @@ class Spread:
         for name, text in _texts(Seed(row)).items():
             self._made[name].add(text)
 
+    def texts(self) -> dict[str, tuple[list[str], list[str]]]:
+        """Made texts and the seeds', by field; of those fields that made rows have."""
+        return {name: (texts.held, self._seeds[name].held) for name, texts in self._made.items() if texts.held}
+
     def as_json(self) -> dict[str, Any]:
         """What was measured: for each field that made rows have, `synth.diversity.compared`."""
         return {
-            "fields": {
-                name: compared(texts.held, self._seeds[name].held) for name, texts in self._made.items() if texts.held
-            },
+            "fields": {name: compared(made, seeds) for name, (made, seeds) in self.texts().items()},
             "depth": {str(depth): count for depth, count in sorted(self.depths.items())},
             "share_synthetic": 1.0 if self.depths else None,
             "share_synthetic_seeds": self.synthetic_seeds / self.seeds if self.seeds else None,

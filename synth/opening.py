@@ -46,11 +46,17 @@ class Job:
     policy: Policy
     home: Path
     mark: str
+    embedder: Teacher | None = None
 
     @property
     def name(self) -> str:
         """Whose budget it is in the journal."""
         return self.mark[:16]
+
+    @property
+    def asked(self) -> list[Teacher]:
+        """All that rows are sent to."""
+        return [*self.teachers.values(), *([self.embedder] if self.embedder is not None else [])]
 
     @property
     def task(self) -> Task:
@@ -93,7 +99,8 @@ def opened(recipe: Recipe, home: Path, policy_file: Path | None, tell: Tell, *, 
     policy, path = policy_of(home, policy_file)
     seeds = read_seeds(recipe.seeds)
     tell({"event": "seeds", "seeds": len(seeds.rows), "bad_seeds": len(seeds.rejects)})
-    endpoints = [one for plan in recipe.teachers for one in plan.endpoints]
+    embeddings = [recipe.embeddings] if recipe.embeddings is not None else []
+    endpoints = [one for plan in (*recipe.teachers, *embeddings) for one in plan.endpoints]
     if not dry:
         errors = [error for one in distinct(endpoints) for error in refused(one, seeds, policy, path)]
         if errors:
@@ -104,6 +111,7 @@ def opened(recipe: Recipe, home: Path, policy_file: Path | None, tell: Tell, *, 
             if plan.local:
                 tell({"event": "starting", "teacher": plan.file or "SmolLM2"})
             ready[plan.role] = stack.enter_context(plan.open())
+        embedder = next((stack.enter_context(one.open()) for one in embeddings), None)
         labels = {ready[plan.role].name: plan.name or ready[plan.role].model for plan in recipe.teachers}
         by_role = {**ready, JUDGE: ready.get(JUDGE, ready[FIRST])}
         rulings = {one.name: policy.ruling(one.model, recipe.job.student) for one in ready.values()}
@@ -117,7 +125,7 @@ def opened(recipe: Recipe, home: Path, policy_file: Path | None, tell: Tell, *, 
                 "terms": {name: [ruling.training, ruling.named] for name, ruling in sorted(rulings.items())},
             }
         )
-        yield Job(recipe, seeds, by_role, rulings, labels, policy, home, mark)
+        yield Job(recipe, seeds, by_role, rulings, labels, policy, home, mark, embedder)
 
 
 def distinct(endpoints: Sequence[Endpoint]) -> list[Endpoint]:

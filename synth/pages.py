@@ -271,12 +271,29 @@ def _diversity(spread: Mapping[str, Any]) -> None:
         heading("Diversity")
         heads = ("field", "texts", "distinct-1", "distinct-2", "self-overlap", "compression", "median tokens", "seeds'")
         table(heads, rows, numbers=range(1, 8))
+    if (meant := spread.get("embeddings")) is not None:
+        _meaning(meant)
     if spread["depth"]:
         depths = ", ".join(f"{number:,} at depth {depth}" for depth, number in spread["depth"].items())
         say(
             f"every row is a teacher's: {depths}; "
             f"{share(spread['share_synthetic_seeds'] or 0, 1)} of the seeds were too"
         )
+
+
+def _meaning(meant: Mapping[str, Any]) -> None:
+    if meant["because"] is not None:
+        say(f"embeddings of {meant['model']}: not measured, {excerpt(meant['because'], 300)}", style="yellow")
+    rows = []
+    for field, one in meant["fields"].items():
+        for side in ("made", "seeds"):
+            if (found := one[side]) is not None:
+                near = one["nearest_seed"] if side == "made" else None
+                score, apart = f"{found['vendi_score']:.1f}", f"{found['mean_distance']:.3f}"
+                rows.append((f"{field}, {side}", found["texts"], score, apart, "" if near is None else f"{near:.3f}"))
+    if rows:
+        heading(f"Diversity of meaning, by embeddings of {meant['model']}")
+        table(("field", "texts", "Vendi score", "mean distance", "nearest seed"), rows, numbers=range(1, 5))
 
 
 def plan_page(planned: Mapping[str, Any]) -> None:
@@ -306,6 +323,9 @@ def plan_page(planned: Mapping[str, Any]) -> None:
         f"the first round at most {at_most['tokens']:,}"
     )
     say(f"money: about {planned['money_about']:,.4f}; the first round at most {at_most['money']:,.4f}")
+    if (meant := planned["embeddings"]) is not None:
+        most = f"{meant['texts_at_most']:,} texts, {meant['tokens_at_most']:,} tokens, {meant['money_at_most']:,.4f}"
+        say(f"embeddings of {meant['model']}: at most {most} in money")
     limits = [f"{count(value)} {name}" for name, value in budget.items() if value is not None]
     say(f"budget: {', '.join(limits) or 'no limit'}; it is reserved before each request, and never exceeded")
     say(f"time: about {duration(planned['time_about']['seconds'])}, by {planned['time_about']['by']}")

@@ -15,6 +15,7 @@ from schemas.excerpt import mask, printable
 from schemas.run import standing
 from synth.budget import PICO
 from synth.choosing import Choice
+from synth.embedding import MOST_TEXTS, TEXT_CHARS
 from synth.journal import FILE, Journal
 from synth.opening import Job, distinct, goes_on, opened, place_of, policy_of, quiet, refused, terms
 from synth.playing import begun
@@ -76,13 +77,14 @@ def plan(recipe: Recipe, out: Path, *, home: Path | None = None, policy: Path | 
                 "tokens": recipe.budget.tokens,
                 "money": None if recipe.budget.money is None else float(recipe.budget.money),
             },
+            "embeddings": _embeddings(job),
             "teachers": terms(job),
             "destinations": [
                 {
                     **place_of(one, job),
                     "refused": [error.as_json() for error in refused(one, job.seeds, job.policy, path)],
                 }
-                for one in distinct([one for teacher in job.teachers.values() for one in teacher.endpoints])
+                for one in distinct([one for teacher in job.asked for one in teacher.endpoints])
             ],
         }
 
@@ -147,6 +149,20 @@ class _First:
                         "messages": _rendered(one.asked[0]),
                     }
                 )
+
+
+def _embeddings(job: Job) -> dict[str, Any] | None:
+    """The most that measuring rows by embeddings takes: of instructions and answers, of rows and seeds."""
+    if job.embedder is None:
+        return None
+    texts = 4 * MOST_TEXTS
+    tokens = texts * TEXT_CHARS
+    return {
+        "model": job.embedder.model,
+        "texts_at_most": texts,
+        "tokens_at_most": tokens,
+        "money_at_most": job.embedder.price.of(tokens, 0) / PICO,
+    }
 
 
 def _rendered(request: Request) -> list[dict[str, str]]:

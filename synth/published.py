@@ -13,6 +13,7 @@ from schemas.lookup import find, names
 from synth.recipe import (
     TASKS,
     BudgetSettings,
+    EmbeddingSettings,
     EndpointSettings,
     JobSettings,
     LocalSettings,
@@ -55,6 +56,7 @@ def recipe_schema() -> dict[str, Any]:
             "teacher": teachers,
             "judge": {"anyOf": [{"type": "string"}, teachers]},
             "teachers": {"type": "object", "additionalProperties": teachers},
+            "embeddings": EmbeddingSettings.model_json_schema(),
             "budget": BudgetSettings.model_json_schema(),
         },
     }

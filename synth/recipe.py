@@ -30,10 +30,13 @@ LOCAL = "local"
 FIRST = ""
 """How tasks name the recipe's `teacher`."""
 
+EMBEDDINGS = "embeddings"
+
 _KEYS = (
-    "name", "description", "seeds", "task", "teacher", "teachers", "judge", "rows", "per_seed", "tries", "budget",
-    "seed", "student",
+    "name", "description", "seeds", "task", "teacher", "teachers", "judge", "embeddings", "rows", "per_seed", "tries",
+    "budget", "seed", "student",
 )  # fmt: skip
+_TAKEN = (JUDGE, "teacher", EMBEDDINGS)
 _IN_PROCESS = "http://localhost"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _SHORTEST_KEY = 20
@@ -122,6 +125,20 @@ class TeacherSettings(_Settings):
     revision: str = Field(default="", max_length=200, description="which state of the model; another is asked anew")
 
 
+class EmbeddingSettings(_Settings):
+    """A model of embeddings behind /embeddings, which says how varied the rows are in what they mean."""
+
+    model: str = Field(min_length=1, max_length=200, description="the model, as its endpoint calls it")
+    revision: str = Field(default="", max_length=200, description="which state of the model; another is asked anew")
+    base_url: str = Field(description="the address, as in https://api.openai.com/v1")
+    api_key_env: str = Field(default="", description="the environment variable that holds the key")
+    api_key_file: str = Field(default="", description="the file that holds the key")
+    api_key_header: str = Field(default="Authorization", description="the header that the key is sent in")
+    rpm: float = Field(default=0, ge=0, description="requests a minute, where the endpoint does not say itself")
+    tpm: float = Field(default=0, ge=0, description="tokens a minute, where the endpoint does not say itself")
+    price: Decimal | None = Field(default=None, ge=0, description="money for a million tokens")
+
+
 class LocalSettings(_Settings):
     """The small teacher on this machine."""
 
@@ -182,6 +199,8 @@ class Recipe:
     """The first, the judge where there is one, and the others."""
     job: JobSettings
     budget: Budget
+    embeddings: TeacherPlan | None = None
+    """What measures how varied the rows are; no teacher, since it says nothing."""
 
     @property
     def has_judge(self) -> bool:
@@ -200,17 +219,20 @@ class Recipe:
             "teacher": by_role[FIRST],
             **({"judge": by_role[JUDGE]} if self.has_judge else {}),
             **({"teachers": others} if others else {}),
+            **({"embeddings": self.embeddings.filled()} if self.embeddings else {}),
             **self.job.model_dump(exclude={"name", "description"}, exclude_none=True),
             "budget": {"tokens": self.budget.tokens, "money": None if money is None else str(money)},
         }
 
     def identity(self) -> dict[str, Any]:
-        """What of it affects rows, besides seeds and teachers: not the budget, not addresses, not prices."""
+        """What of it affects what is made, besides seeds and teachers: not the budget, not addresses, not prices."""
         found: dict[str, Any] = {
             "task": self.task.model_dump(mode="json"),
             "version": self.task.version,
             **self.job.model_dump(exclude={"name", "description"}),
         }
+        if self.embeddings is not None:  # it changes the report
+            found["embeddings"] = [self.embeddings.model, self.embeddings.revision]
         if self.use.endswith(".py"):
             found["source"] = hashlib.sha256(Path(self.use).read_bytes()).hexdigest()
         else:
@@ -246,6 +268,7 @@ def load_recipe(
     seeds = _seeds(value.get("seeds"), document, errors)
     use, task = _task(value.get("task"), document, errors)
     teachers = _teachers(value, document, errors)
+    embeddings = _embeddings(value["embeddings"], document, errors) if "embeddings" in value else None
     budget = _budget(value.get("budget"), document, errors)
     if tokens is not None:
         budget = replace(budget, tokens=tokens)
@@ -255,10 +278,10 @@ def load_recipe(
         errors += _contradictions(job, document)
     errors += _unknown_teachers(task, teachers, document)
     if budget.money is not None:
-        errors += _without_a_price(teachers, document)
+        errors += _without_a_price([*teachers, *([embeddings] if embeddings else [])], document)
     raise_all(errors)
     assert job is not None and task is not None
-    return Recipe(job.name or path.stem, tuple(seeds), use, task, tuple(teachers), job, budget)
+    return Recipe(job.name or path.stem, tuple(seeds), use, task, tuple(teachers), job, budget, embeddings)
 
 
 def _without_a_price(teachers: Sequence[TeacherPlan], document: Document) -> list[RecipeError]:
@@ -371,7 +394,11 @@ def _teachers(value: Mapping[Any, Any], document: Document, errors: list[RecipeE
         found.append(_teacher(JUDGE, judge, document, ("judge",), errors))
     for name, given in others.items():
         place: Path_ = ("teachers", str(name))
-        if not isinstance(name, str) or not re.fullmatch(r"[\w.-]{1,64}", name) or name in (JUDGE, "teacher"):
+        if (
+            not isinstance(name, str)
+            or not re.fullmatch(r"[\w.-]{1,64}", name)
+            or name in (JUDGE, "teacher", EMBEDDINGS)
+        ):
             errors.append(document.error(place, f"{name!r} cannot be a teacher's name here", "choose another"))
             continue
         one = _teacher(name, given, document, place, errors)
@@ -432,6 +459,37 @@ def _local(
         errors.append(document.error((*place, LOCAL), said, "give the path of a GGUF file, or true"))
         return None
     return TeacherPlan(role, settings.name, local=True, file=file)
+
+
+def _embeddings(value: Any, document: Document, errors: list[RecipeError]) -> TeacherPlan | None:
+    place: Path_ = (EMBEDDINGS,)
+    if not isinstance(value, dict):
+        errors.append(document.error(place, "embeddings have a model and a base_url"))
+        return None
+    before = len(errors)
+    _refuse_keys(value, document, place, errors)
+    own = {key: one for key, one in _without_bad_names(value).items() if key != "api_key"}
+    settings, wrong = settings_of(EmbeddingSettings, own, document, place)
+    errors += wrong
+    if settings is None or len(errors) > before:
+        return None
+    try:
+        endpoint = Endpoint(
+            settings.base_url,
+            key_env=settings.api_key_env,
+            key_header=settings.api_key_header,
+            key_file=settings.api_key_file,
+            requests_per_minute=settings.rpm,
+            tokens_per_minute=settings.tpm,
+            api="embeddings",
+        )
+    except UserError as error:
+        errors.append(document.error((*place, "base_url"), error.message, error.hint))
+        return None
+    price = Price(settings.price or Decimal(0), Decimal(0))
+    return TeacherPlan(
+        EMBEDDINGS, settings.model, settings.model, settings.revision, (endpoint,), price, settings.price is not None
+    )
 
 
 def _mapping(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,11 +17,12 @@ from schemas.errors import UserError
 from synth.budget import Price
 from synth.request import Answer
 from synth.structured import told_in_words
+from synth.teachers.embeddings import as_embeddings, read_embeddings
 from synth.teachers.http import Client
 from synth.teachers.line import Flow, Lost, Reply, counted
 from synth.teachers.responses import as_responses, read_response
 
-Api = Literal["chat", "responses"]
+Api = Literal["chat", "responses", "embeddings"]
 Transport = Literal["http", "openai", "batch", "vllm", "llama"]
 
 _DURATION = re.compile(
@@ -60,7 +61,8 @@ class Endpoint:
     `words` needs it told in the prompt; an endpoint that refuses the first is given the second. Some models want
     `completion_cap: max_completion_tokens`; that too is found out.
 
-    `api` is what is spoken, /chat/completions or /responses; answers and their keys are the same. `transport` is how:
+    `api` is what is spoken, /chat/completions or /responses; answers and their keys are the same. Or it is /embeddings,
+    whose answers are vectors (synth/embedding.py), by `http` only. `transport` is how:
     `http` our own lean client, `openai` the SDK (for what only it can do with proxies and certificates), `batch` the
     Batch API (hours, at half the price; at most `batch_rows` and `batch_bytes` a file), `vllm` no address but the
     engine in this process, whose url is `http://localhost` and whose `options` are vllm.LLM's.
@@ -103,6 +105,8 @@ class Endpoint:
                 f"vLLM runs in this process, and asks nobody at {self.shown}",
                 hint="leave the address out, or leave `transport: vllm` out to ask a vLLM server there",
             )
+        if self.api == "embeddings" and self.transport != "http":
+            raise UserError(f"embeddings of {self.shown} are asked for by http", hint="leave transport out")
         if parts.username or parts.password:
             raise UserError(f"the address of {self.shown} holds a password", hint="name its variable with key_env")
 
@@ -166,7 +170,7 @@ class ApiLine:
         self.endpoint = endpoint
         self.structured = endpoint.structured
         self.completion_cap = endpoint.completion_cap
-        self.path = "/responses" if endpoint.api == "responses" else "/chat/completions"
+        self.path = _PATHS[endpoint.api]
         self.headers = dict(endpoint.headers)
         self._key = endpoint.key()
         if self._key.value:
@@ -180,6 +184,8 @@ class ApiLine:
 
     def said(self, body: Mapping[str, Any], sample: int) -> dict[str, Any]:
         """What to send: the body as this endpoint takes it, with the model. A seed is moved on by the sample."""
+        if self.endpoint.api == "embeddings":
+            return as_embeddings(body, self.teacher.model)
         said = told_in_words(body) if self.structured == "words" else dict(body)
         said["model"] = self.teacher.model
         if sample and isinstance(said.get("seed"), int):
@@ -192,7 +198,7 @@ class ApiLine:
 
     def read(self, key: str, body: bytes) -> Answer:
         """The answer in a body. Raises Lost when there is none in it."""
-        return read_response(key, body) if self.endpoint.api == "responses" else read_answer(key, body)
+        return _READERS[self.endpoint.api](key, body)
 
     def keeps(self, key: str) -> bool:
         """Nothing is kept for us."""
@@ -275,6 +281,14 @@ def read_answer(key: str, body: bytes) -> Answer:
     except (ValueError, LookupError, TypeError, AttributeError):
         raise Lost("the answer is not that of /chat/completions") from None
     return answer
+
+
+_PATHS: Mapping[Api, str] = {"chat": "/chat/completions", "responses": "/responses", "embeddings": "/embeddings"}
+_READERS: Mapping[Api, Callable[[str, bytes], Answer]] = {
+    "chat": read_answer,
+    "responses": read_response,
+    "embeddings": read_embeddings,
+}
 
 
 def error_of(reply: Reply) -> tuple[str, str]:

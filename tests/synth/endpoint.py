@@ -238,6 +238,9 @@ class Connection(asyncio.Protocol):
         if path.startswith((b"/v1/chat/completions", b"/v1/responses")):
             asked = orjson.loads(body[:length])
             self.chat(asked if b"chat" in path else as_chat(asked), headers.get(b"authorization", b"").decode())
+        elif path.startswith(b"/v1/embeddings"):
+            if self.known(headers.get(b"authorization", b"").decode()):
+                self.embeddings(orjson.loads(body[:length]))
         elif path.startswith((b"/v1/files", b"/v1/batches")):
             if self.known(headers.get(b"authorization", b"").decode()):
                 self.batch(method.decode(), path.decode(), body[:length])
@@ -314,6 +317,23 @@ class Connection(asyncio.Protocol):
         else:
             self.send(404 if isinstance(told, dict) and "error" in told else 200, told)
 
+    def embeddings(self, asked: dict[str, Any]) -> None:
+        """Vectors of the words in texts, hashed: texts with the same words are alike."""
+        self.endpoint.book.counts["embedded"] += len(asked["input"])
+        if self.endpoint.settings.status != 200:
+            self.send(self.endpoint.settings.status, {"error": {"message": self.endpoint.settings.message}})
+            return
+        data: list[dict[str, Any]] = []
+        for place, text in enumerate(asked["input"]):
+            vector = [0.01] * 64
+            for word in text.lower().split():
+                vector[hashlib.sha256(word.encode()).digest()[0] % 64] += 1.0
+            data.insert(0, {"index": place, "embedding": vector})  # in no order that is promised
+        tokens = sum(len(text.split()) for text in asked["input"])
+        self.send(
+            200, {"data": data, "model": asked["model"], "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+        )
+
     def chat(self, asked: dict[str, Any], authorization: str) -> None:
         endpoint, settings, book = self.endpoint, self.endpoint.settings, self.endpoint.book
         now = self.loop.time()
@@ -330,6 +350,9 @@ class Connection(asyncio.Protocol):
             return
         if settings.status != 200:
             self.send(settings.status, {"error": {"message": settings.message, "code": settings.code}})
+            return
+        if not asked.get("messages"):
+            self.send(400, {"error": {"message": "[] is too short - 'messages'"}})
             return
         if settings.refuse_schema and "response_format" in asked:
             self.send(400, {"error": {"message": "Unsupported parameter: 'response_format'"}})
