@@ -92,9 +92,6 @@ class Telling(Progress):
         found = self.facts()
         of = f"/{found['requested']:,}" if found["requested"] else ""
         parts = [f"{100 * self._portion():3.0f} %", f"{found['tried']:,} tried", f"{found['kept']:,}{of} kept"]
-        worst = sorted(found["rejected"].items(), key=lambda one: -one[1])[:3]
-        if worst:
-            parts.append("rejected " + " ".join(f"{reason} {number:,}" for reason, number in worst))
         parts.append(f"{found['tokens_per_second']:,.0f} tok/s")
         if found["budget_money"] is not None or found["money"]:
             allowed = "" if found["budget_money"] is None else f" of {found['budget_money']:,.2f}"
@@ -103,6 +100,9 @@ class Telling(Progress):
             parts.append(f"{found['tokens']:,} of {found['budget_tokens']:,} tokens")
         if found["eta_seconds"] is not None and found["eta_seconds"] > 0:
             parts.append(f"{duration(found['eta_seconds'])} left")
+        worst = sorted(found["rejected"].items(), key=lambda one: -one[1])[:3]
+        if worst:  # last: a narrow terminal cuts it off, and not what is spent
+            parts.append("rejected " + " ".join(f"{reason} {number:,}" for reason, number in worst))
         return "  ".join(parts)
 
     def _say(self, event: Mapping[str, Any]) -> None:
@@ -184,10 +184,15 @@ def _made(found: Mapping[str, Any]) -> None:
         f"paid: {found['paid_requests']:,} requests, {tokens['prompt']:,} + {tokens['completion']:,} tokens"
         f"{of_tokens}, {found['money']:,.4f}{of_money} in money"
     )
+    perhaps = found["perhaps_billed"]
+    if perhaps["requests"]:
+        say(
+            f"perhaps billed too, and never answered: {perhaps['requests']:,} requests, {perhaps['money']:,.4f} in money"
+        )
     if found["resumed"] or found["found"]:
         say(
-            f"{found['resumed']:,} requests were paid by earlier runs of this job; "
-            f"{found['found']:,} answers were there already"
+            f"{found['resumed']:,} requests were paid by earlier runs of this job; {found['found']:,} answers cost "
+            "nothing: they were kept from before, or several tries ask the same"
         )
     say(
         f"rate: {run['requests_per_second']:,} requests/s, {run['rows_per_minute']:,} rows/min, in "

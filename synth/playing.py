@@ -48,6 +48,8 @@ class Try:
     seed: Seed
     making: Rounds | None
     asked: Sequence[Request] = ()
+    judged: Sequence[bool] = ()
+    """Whether each of `asked` only asks for a judgement, which the same teacher may give that writes."""
     outcomes: list[Outcome] = field(default_factory=list)
     """What came of `asked` so far."""
     results: Sequence[Made | Rejected] = ()
@@ -58,7 +60,7 @@ class Try:
     teachers: set[str] = field(default_factory=set)
     """Names of the teachers that answered."""
     key: str = ""
-    """The latest request to a teacher that is no judge, or else to the judge."""
+    """The latest request that was not for a judgement, or else the first that was."""
     model: str = ""
     """What its endpoint says answered."""
 
@@ -83,6 +85,7 @@ def _step(one: Try, by_role: Mapping[str, str], answers: Sequence[Answer] | None
         raise
     else:
         one.asked = [Request(request.body, request.sample, by_role[request.teacher]) for request in asked]
+        one.judged = [request.teacher == JUDGE for request in asked]
         if not one.asked:
             _end(one, [])
 
@@ -253,12 +256,11 @@ class Player:
             self._going_on.append(one)
 
     def _go_on(self, one: Try) -> None:
-        judge = self._by_role[JUDGE]
         given, one.outcomes = one.outcomes, []
         one.questions += len(given)
-        for request, outcome in zip(one.asked, given, strict=True):
+        for request, judged, outcome in zip(one.asked, one.judged, given, strict=True):
             one.teachers.add(request.teacher)
-            if isinstance(outcome, Answer) and (not one.key or request.teacher != judge or len(self._teachers) == 1):
+            if isinstance(outcome, Answer) and (not one.key or not judged):
                 one.key, one.model = outcome.key, outcome.model
         failed = [outcome for outcome in given if isinstance(outcome, Failure)]
         if not failed:

@@ -815,7 +815,7 @@ class _Engine:
         if lane.unusable is not None:
             return
         hints = {
-            "401": "see that its key is right: key_env or key_file names where it is",
+            "401": "see that its key is right: api_key_env or api_key_file names where it is",
             "403": "see that its key may use this model",
             "404": f"see that the address is right and that it serves {lane.line.teacher.model!r}",
             "402": "its account has no money left",

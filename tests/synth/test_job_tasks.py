@@ -13,6 +13,7 @@ import yaml
 from schemas.dataset import open_dataset, problems
 from schemas.lookup import find, names
 from synth.job import carry_out
+from synth.journal import Journal
 from synth.opening import seed_at
 from synth.recipe import load_recipe
 from synth.request import Request
@@ -79,3 +80,7 @@ def test_a_task_makes_rows_of_a_file_over_http(name: str, tmp_path: Path) -> Non
     assert {row["lang"] for row in held} <= {"en", "zh"}
     assert all(set(row["parents"]) & {one["id"] for one in rows} for row in held)
     assert all(json.loads(row["extra"])["made_by"] == name for row in held)
+    with Journal(tmp_path / "home") as journal:
+        wrote = [journal.find(json.loads(row["extra"])["request"]) for row in held]
+    # One teacher writes and judges here: what a row names is what wrote it, and no verdict.
+    assert all(one is not None and not str(one.text).startswith('{"verdict"') for one in wrote)
