@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from review.bradley_terry import Fitted, fit
 from review.forms import BOTH_BAD, TIE
 from review.votes import Reviewed, Unit, Vote, firsts
+from schemas.errors import UserError
 
 Floats = NDArray[np.float64]
 Level = Literal["nominal", "ordinal"]
@@ -72,17 +73,17 @@ def agreement(reviewed: Reviewed, *, resamples: int = RESAMPLES, seed: int = 0) 
         "review": reviewed.recipe["review"],
         "form": reviewed.form.name,
         "rows": len({vote.unit.row_id for vote in deciding}),
-        "units": len({vote.unit for vote in once}),
+        "units": len({vote.unit for vote in deciding}),
         "answers": len(deciding),
         "alpha": {
-            name: alpha(by_place(votes), _level(reviewed, name), resamples=resamples, seed=seed)
+            name: alpha(unsided(name, votes), _level(reviewed, name), resamples=resamples, seed=seed)
             for name, votes in measured.items()
         },
         "pairwise": {name: _pairwise(votes, resamples, seed) for name, votes in measured.items()},
         "people": {},
         "position_effect": _preferred(_left(once)) | _odds(sway.position if sway else None) if pairwise else None,
         "length_effect": _preferred(_longer(once)) | _odds(sway.length if sway else None) if pairwise else None,
-        "third_opinion": _undecided(once) if reviewed.form.decides.kind != "rating" else [],  # a mean decides those
+        "third_opinion": undecided(once, deciding) if reviewed.form.decides.kind != "rating" else [],  # a mean decides
     }
     found["people"] = _people(people, deciding, measured.get(main, []), sway, found)
     found["findings"] = _findings(found)
@@ -109,15 +110,20 @@ def _measured(reviewed: Reviewed) -> dict[str, list[Vote]]:
     return found
 
 
-def by_place(votes: Sequence[Vote]) -> list[Vote]:
-    """Votes for one of two answers, as 0 or 1: which is which is drawn for each unit, the same in every run.
+def unsided(name: str, votes: Sequence[Vote]) -> list[Vote]:
+    """Votes on which of two answers is better as 0 or 1, and by how much: which of them stands first is drawn for each
+    unit, the same in every run. Votes on anything else as they are.
 
     A row may have more answers, and agreement by chance is reckoned over the values that a unit can have; nor may it
     count for chance that one side of a dataset is mostly the better one.
     """
+    if name == "strength":
+        return [_with(vote, vote.unit, -vote.value if _drawn(vote.unit) else vote.value) for vote in votes]
+    if name not in ("better", "order"):
+        return list(votes)
     return [
         _with(vote, vote.unit, vote.unit.answers.index(vote.value) ^ _drawn(vote.unit))
-        if len(vote.unit.answers) == 2 and vote.value in vote.unit.answers and not isinstance(vote.value, bool)
+        if vote.value in vote.unit.answers
         else vote
         for vote in votes
     ]
@@ -136,7 +142,7 @@ def _level(reviewed: Reviewed, name: str) -> Level:
 def _with(vote: Vote, unit: Unit, value: Any) -> Vote:
     return Vote(
         unit, vote.person, value, vote.shown, vote.chars, vote.asked, None, vote.repeat, vote.round, vote.seconds,
-        vote.task, vote.lang,
+        vote.task, vote.lang, vote.again,
     )  # fmt: skip
 
 
@@ -253,16 +259,43 @@ def _pairwise(votes: Sequence[Vote], resamples: int, seed: int) -> dict[str, Any
     }
 
 
-def _undecided(votes: Sequence[Vote]) -> list[dict[str, Any]]:
-    """Units on which two people or more have no majority: a third opinion is wanted."""
+def undecided(once: Sequence[Vote], deciding: Sequence[Vote]) -> list[dict[str, Any]]:
+    """Units on which two people or more have no majority: a third opinion is wanted.
+
+    `once`: each person's first votes, of rankings on pairs of their answers; such a ranking is listed once, with the
+    votes on its pairs without a majority. `deciding`: all votes on what was asked. `same_people`: it was asked again,
+    and only of people who had said it before, which decides nothing.
+    """
+    asked = {vote.asked: vote.unit for vote in deciding}
+    whole: dict[Unit, Unit] = {}
     by_unit: dict[Unit, Counter[str]] = defaultdict(Counter)
-    for vote in votes:
-        by_unit[vote.unit][str(vote.value)] += 1
+    for vote in once:
+        whole[vote.unit] = asked[vote.asked]
+        ranked = whole[vote.unit] != vote.unit
+        by_unit[vote.unit][_place_in(vote) if ranked else str(vote.value)] += 1
+    found: dict[Unit, dict[str, int]] = defaultdict(dict)
+    for unit, said in by_unit.items():
+        if said.total() >= 2 and 2 * max(said.values()) <= said.total():
+            found[whole[unit]] |= sorted(said.items())
+    first: dict[Unit, set[str]] = defaultdict(set)
+    again: dict[Unit, set[str]] = defaultdict(set)
+    for vote in deciding:
+        (again if vote.again else first)[vote.unit].add(vote.person)
     return [
-        {"row_id": unit.row_id, "answers": list(unit.answers), "votes": dict(sorted(said.items()))}
-        for unit, said in by_unit.items()
-        if said.total() >= 2 and 2 * max(said.values()) <= said.total()
+        {
+            "row_id": unit.row_id,
+            "answers": list(unit.answers),
+            "votes": votes,
+            "same_people": bool(again[unit]) and again[unit] <= first[unit],
+        }
+        for unit, votes in found.items()
     ]
+
+
+def _place_in(vote: Vote) -> str:
+    """A vote on a pair of a ranking's answers, as 0>2 or 0=2."""
+    a, b = vote.unit.answers
+    return f"{a}={b}" if vote.value == TIE else f"{a}>{b}" if vote.value == a else f"{b}>{a}"
 
 
 # ── what swayed people ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -496,6 +529,8 @@ def _findings(found: Mapping[str, Any]) -> list[dict[str, Any]]:
             findings.append({"kind": "low_agreement", "severity": "medium", "count": one["units"], "question": name})
     if found["third_opinion"]:
         findings.append({"kind": "third_opinion", "severity": "low", "count": len(found["third_opinion"])})
+    if same := sum(one["same_people"] for one in found["third_opinion"]):
+        findings.append({"kind": "same_people_again", "severity": "medium", "count": same})
     return [one | {"fix": _FIXES[one["kind"]]} for one in findings]
 
 
@@ -510,6 +545,7 @@ _FIXES = {
     "length_effect": "longer answers mostly win: look whether they are better; a model will learn to be long",
     "low_agreement": "people read the question differently: sharpen the guidelines and ask some rows again",
     "third_opinion": "no majority: write them with --third FILE and push them again with --only FILE",
+    "same_people_again": "asked again, and answered by nobody new, so still undecided: add an annotator, push again",
 }
 
 
@@ -519,14 +555,19 @@ def _number(value: float) -> float | None:
 
 def write_third(found: Mapping[str, Any], path: Path) -> None:
     """Write what wants a third opinion for `review push --only`, one on each line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in found["third_opinion"]))
+    _written(path, b"".join(orjson.dumps(one) + b"\n" for one in found["third_opinion"]), "--third")
 
 
 def write_report(found: Mapping[str, Any], reviewed: Reviewed, path: Path) -> None:
     """Write the HTML page; it opens in the language of the form."""
     from schemas.report_review import render_agreement
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     page = render_agreement(found, lang="zh" if reviewed.recipe.get("lang") == "zh" else "en")
-    path.write_text(page, encoding="utf-8")
+    _written(path, page.encode(), "--report")
+
+
+def _written(path: Path, data: bytes, option: str) -> None:
+    if path.is_dir():
+        raise UserError(f"{option} {path} is a folder", hint="name a file in it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)

@@ -140,6 +140,10 @@ class Review:
         """Ids of what has arrived in the place where people answer."""
         return {id_ for one in _lines(self.folder / "sent.jsonl") for id_ in one["ids"]}
 
+    def deliveries(self) -> int:
+        """How often something arrived there."""
+        return sum(1 for _ in _lines(self.folder / "sent.jsonl"))
+
     def arrived(self, ids: Sequence[str]) -> None:
         """Note that things have arrived; on disk when it returns."""
         _append(self.folder / "sent.jsonl", [{"ids": list(ids)}])

@@ -64,6 +64,9 @@ class Progress:
 class Backend(ABC):
     """A place where people answer. `place` of a review is what `prepare` returned, or nothing before."""
 
+    timed = True
+    """Whether an answer's time is when the person gave it, and not when a file of many was saved."""
+
     def __init__(self, access: Access, pushed: Pushed, form: Form) -> None:
         self.access = access
         self.pushed = pushed
@@ -77,6 +80,10 @@ class Backend(ABC):
     @abstractmethod
     def prepare(self) -> dict[str, Any]:
         """Make the place ready, once; what has to be known to find it again."""
+
+    @abstractmethod
+    def check(self, asked: Sequence[Asked]) -> None:
+        """Raise UserError if things cannot be put there for want of people: called before they are noted as asked."""
 
     @abstractmethod
     def send(self, records: Iterator[Record]) -> Iterator[Sequence[str]]:

@@ -8,19 +8,12 @@ from typing import Annotated
 import typer
 
 from schemas import console
+from schemas.command import application
 from schemas.errors import UserError
 
-app = typer.Typer(
-    name="review",
-    help="Let people judge, correct and accept rows, and bring their answers back as datasets.",
-    no_args_is_help=True,
-    add_completion=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-users = typer.Typer(help="The people of a review server on this machine.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(users, name="users")
+app = application("review", "Let people judge, correct and accept rows, and bring their answers back as datasets.")
+users = application("users", "The people of a review server on this machine.")
+app.add_typer(users)
 
 Home = Annotated[Path, typer.Option("--home", help="The project home; the server's state is in its folder review.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]

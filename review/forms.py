@@ -84,6 +84,10 @@ def _options(*items: tuple[str, str, str]) -> tuple[Option, ...]:
     return tuple(Option(value, Words(en, zh)) for value, en, zh in items)
 
 
+def _choice(name: str, en: str, zh: str, *items: tuple[str, str, str]) -> Question:
+    return Question(name, "choice", Words(en, zh), _options(*items), required=True)
+
+
 def _rating(name: str, en: str, zh: str) -> Question:
     return Question(name, "rating", Words(en, zh), required=True, level="ordinal")
 
@@ -96,17 +100,14 @@ FORMS: dict[str, Form] = {
             "two",
             ("preference", "candidates"),
             (
-                Question(
+                _choice(
                     "better",
-                    "choice",
-                    Words("Which answer is better?", "哪个回答更好？"),
-                    _options(
-                        (LEFT, "A is better", "A 更好"),
-                        (RIGHT, "B is better", "B 更好"),
-                        (TIE, "Equally good", "一样好"),
-                        (BOTH_BAD, "Both are bad", "都不好"),
-                    ),
-                    required=True,
+                    "Which answer is better?",
+                    "哪个回答更好？",
+                    (LEFT, "A is better", "A 更好"),
+                    (RIGHT, "B is better", "B 更好"),
+                    (TIE, "Equally good", "一样好"),
+                    (BOTH_BAD, "Both are bad", "都不好"),
                 ),
                 Question(
                     "margin",
@@ -171,16 +172,13 @@ FORMS: dict[str, Form] = {
             "row",
             ("chat", "text"),
             (
-                Question(
+                _choice(
                     "decision",
-                    "choice",
-                    Words("What should become of this row?", "这一行应如何处理？"),
-                    _options(
-                        ("keep", "Keep as it is", "保留"),
-                        ("fix", "Fix, then keep", "修改后保留"),
-                        ("drop", "Drop", "剔除"),
-                    ),
-                    required=True,
+                    "What should become of this row?",
+                    "这一行应如何处理？",
+                    ("keep", "Keep as it is", "保留"),
+                    ("fix", "Fix, then keep", "修改后保留"),
+                    ("drop", "Drop", "剔除"),
                 ),
                 Question(
                     "reasons",
@@ -212,41 +210,35 @@ FORMS: dict[str, Form] = {
             "row",
             ("chat", "text"),
             (
-                Question(
+                _choice(
                     "needs_human",
-                    "choice",
-                    Words("Does a human have to step in?", "是否需要人工介入？"),
-                    _options(("yes", "Yes", "需要"), ("no", "No", "不需要")),
-                    required=True,
+                    "Does a human have to step in?",
+                    "是否需要人工介入？",
+                    ("yes", "Yes", "需要"),
+                    ("no", "No", "不需要"),
                 ),
-                Question(
+                _choice(
                     "intent",
-                    "choice",
-                    Words("What does the person want?", "用户的意图是什么？"),
-                    _options(
-                        ("question", "Ask something", "咨询"),
-                        ("task", "Have something done", "办理"),
-                        ("complaint", "Complain", "投诉"),
-                        ("refund", "Return or refund", "退换或退款"),
-                        ("thanks", "Thank or praise", "感谢或表扬"),
-                        ("chat", "Chat", "闲聊"),
-                        ("other", "Other", "其他"),
-                    ),
-                    required=True,
+                    "What does the person want?",
+                    "用户的意图是什么？",
+                    ("question", "Ask something", "咨询"),
+                    ("task", "Have something done", "办理"),
+                    ("complaint", "Complain", "投诉"),
+                    ("refund", "Return or refund", "退换或退款"),
+                    ("thanks", "Thank or praise", "感谢或表扬"),
+                    ("chat", "Chat", "闲聊"),
+                    ("other", "Other", "其他"),
                 ),
-                Question(
+                _choice(
                     "emotion",
-                    "choice",
-                    Words("How does the person feel?", "用户的情绪如何？"),
-                    _options(
-                        ("neutral", "Neutral", "平静"),
-                        ("happy", "Happy", "高兴"),
-                        ("worried", "Worried", "着急"),
-                        ("disappointed", "Disappointed", "失望"),
-                        ("angry", "Angry", "愤怒"),
-                        ("sad", "Sad", "难过"),
-                    ),
-                    required=True,
+                    "How does the person feel?",
+                    "用户的情绪如何？",
+                    ("neutral", "Neutral", "平静"),
+                    ("happy", "Happy", "高兴"),
+                    ("worried", "Worried", "着急"),
+                    ("disappointed", "Disappointed", "失望"),
+                    ("angry", "Angry", "愤怒"),
+                    ("sad", "Sad", "难过"),
                 ),
                 WHY,
             ),

@@ -6,9 +6,9 @@ dataset is made of that: pulling twice gives the same labels, and an answer dele
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from schemas.run import AlreadyDone, run_into
 from schemas.sources import Source
 
 COMMAND = "review pull"
-VERSION = 1
+VERSION = 2
 """Raised whenever the same answers give other labels than before."""
 
 LONGEST_SECONDS = 1_800.0
@@ -48,13 +48,14 @@ def pull(name: str, out: Path, access: Access, *, replace: bool = False) -> dict
     review = Review(access.home, checked_name(name))
     pushed = review.pushed()
     with review.lock():
-        foreign, refused = _fetch(review, pushed, FORMS[pushed.form], review.asked(), access)
-    return write_labels(review, out, replace=replace) | {"foreign": foreign, "refused": refused}
+        fetched = _fetch(review, pushed, FORMS[pushed.form], review.asked(), access)
+    return write_labels(review, out, replace=replace) | fetched
 
 
 def write_labels(review: Review, out: Path, *, replace: bool = False) -> dict[str, Any]:
     """Write the answers that are in a review's folder as labels to `out`. See `pull`."""
     pushed, asked, answers = review.pushed(), review.asked(), review.answers()
+    taken = seconds_taken(list(answers.values())) if _backend(pushed).timed else {}
     mark = fingerprint(
         {
             "command": COMMAND,
@@ -63,8 +64,8 @@ def write_labels(review: Review, out: Path, *, replace: bool = False) -> dict[st
             "form": pushed.form,
             "asked": sorted(asked),
             "answers": sorted(
-                [one.asked, one.person, one.at, orjson.dumps(one.values, option=orjson.OPT_SORT_KEYS).decode()]
-                for one in answers.values()
+                [*key, str(taken.get(key)), orjson.dumps(one.values, option=orjson.OPT_SORT_KEYS).decode()]
+                for key, one in answers.items()
             ),
         }
     )
@@ -74,7 +75,7 @@ def write_labels(review: Review, out: Path, *, replace: bool = False) -> dict[st
             run.clear()
             writer = DatasetWriter(run.folder, "label")
             try:
-                for frame in _frames(review.name, FORMS[pushed.form], asked, answers):
+                for frame in _frames(review.name, FORMS[pushed.form], asked, answers, taken):
                     writer.add(frame)
                 writer.close()
             except BaseException:
@@ -104,7 +105,7 @@ def status(name: str, access: Access) -> dict[str, Any]:
     review = Review(access.home, checked_name(name))
     pushed = review.pushed()
     known = review.asked()
-    found = _backend(pushed, access).progress()
+    found = _backend(pushed)(access, pushed, FORMS[pushed.form]).progress()
     return {
         "review": name,
         "form": pushed.form,
@@ -121,43 +122,61 @@ def status(name: str, access: Access) -> dict[str, Any]:
     }
 
 
-def _backend(pushed: Pushed, access: Access) -> Backend:
-    cls = find("review.backends", pushed.backend, Backend)  # type: ignore[type-abstract]
-    return cls(access, pushed, FORMS[pushed.form])
+def _backend(pushed: Pushed) -> type[Backend]:
+    return find("review.backends", pushed.backend, Backend)  # type: ignore[type-abstract]
 
 
-def _fetch(
-    review: Review, pushed: Pushed, form: Form, asked: Mapping[str, Asked], access: Access
-) -> tuple[int, dict[str, int]]:
-    """Bring what is new into the review's folder, page by page. How many answers are to nothing of ours, and how many
-    the form does not know."""
+def _fetch(review: Review, pushed: Pushed, form: Form, asked: Mapping[str, Asked], access: Access) -> dict[str, Any]:
+    """Bring what is new into the review's folder, page by page. How many answers are to nothing of ours (foreign), are
+    not of the form (refused, by question), take the place of another one, or are older than one that is known."""
     key = key_of(access.home)
     known = review.answers()
-    foreign = 0
-    refused: dict[str, int] = defaultdict(int)
+    # Pages may be read again: each answer counts once.
+    foreign: set[tuple[str, str]] = set()
+    changed: set[tuple[str, str]] = set()
+    older: set[tuple[str, str]] = set()
+    refused: dict[tuple[str, str], str] = {}
     with progress("pulling", len(asked)) as shown:
         seen: set[str] = set()
-        for page in _backend(pushed, access).answers():
+        for page in _backend(pushed)(access, pushed, form).answers():
             new = []
             for given in page:
-                one = asked.get(given.asked)
+                answer = Answer(given.asked, pseudonym(key, pushed.backend, given.person), given.values, given.at)
+                place = (answer.asked, answer.person)
                 seen.add(given.asked)
-                if one is None:
-                    foreign += 1
+                if given.asked not in asked:
+                    foreign.add(place)
                     continue
-                person = pseudonym(key, pushed.backend, given.person)
-                answer = Answer(given.asked, person, given.values, given.at)
                 try:
-                    meaning(form, one, given.values)
+                    meaning(form, asked[given.asked], given.values)
                 except ValueError as error:
-                    refused[str(error).partition(":")[0]] += 1
+                    refused[place] = str(error).partition(":")[0]
                     continue
-                if known.get((given.asked, person)) != answer:
-                    known[given.asked, person] = answer
-                    new.append(answer)
+                refused.pop(place, None)
+                before = known.get(place)
+                if before == answer:
+                    continue
+                differs = before is not None and before.values != answer.values
+                if before is not None and _moment(answer) < _moment(before):
+                    older |= {place} if differs else set()
+                    continue
+                changed |= {place} if differs else set()
+                known[place] = answer
+                new.append(answer)
             review.answer(new)
             shown.at(len(seen), len(known))
-    return foreign, dict(refused)
+    return {
+        "foreign": len(foreign),
+        "refused": dict(Counter(refused.values())),
+        "changed": len(changed),
+        "older": len(older),
+    }
+
+
+def _moment(answer: Answer) -> datetime:
+    """When an answer was given, in UTC, which servers need not say; the beginning of time where it is not known."""
+    moment = datetime.fromisoformat(answer.at) if answer.at else datetime.min
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _earlier(out: Path, name: str) -> bool:
@@ -176,7 +195,7 @@ def seconds_taken(answers: Sequence[Answer]) -> dict[tuple[str, str], float]:
     by_person: dict[str, list[tuple[datetime, Answer]]] = defaultdict(list)
     for one in answers:
         if one.at:
-            by_person[one.person].append((datetime.fromisoformat(one.at), one))
+            by_person[one.person].append((_moment(one), one))
     found = {}
     for person, mine in by_person.items():
         mine.sort(key=lambda pair: (pair[0], pair[1].asked))
@@ -188,10 +207,13 @@ def seconds_taken(answers: Sequence[Answer]) -> dict[tuple[str, str], float]:
 
 
 def _frames(
-    name: str, form: Form, asked: Mapping[str, Asked], answers: Mapping[tuple[str, str], Answer]
+    name: str,
+    form: Form,
+    asked: Mapping[str, Asked],
+    answers: Mapping[tuple[str, str], Answer],
+    taken: Mapping[tuple[str, str], float],
 ) -> Iterator[pl.DataFrame]:
-    """The labels, in the order in which things were asked."""
-    taken = seconds_taken(list(answers.values()))
+    """The labels, in the order in which things were asked; `taken`: seconds that answers took."""
     place = {id_: number for number, id_ in enumerate(asked)}
     ordered = sorted(answers.values(), key=lambda one: (place.get(one.asked, 0), one.person))
     rows: list[dict[str, Any]] = []
@@ -210,6 +232,7 @@ def _frames(
 def _labels(name: str, form: Form, asked: Asked, answer: Answer, seconds: float | None) -> Iterator[dict[str, Any]]:
     about = {
         "asked": asked.id,
+        "again": asked.again,
         "chars": list(asked.chars),
         "gold": asked.gold,
         "repeat": asked.repeat,

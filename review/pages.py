@@ -56,6 +56,10 @@ def pulled_page(found: Mapping[str, Any]) -> None:
     say(f"{told} to {found['answered']:,} of {found['asked']:,} things")
     if found["foreign"]:
         say(f"{found['foreign']:,} answers are to records that this review did not ask about; left out", style="yellow")
+    if found["changed"]:
+        say(f"{found['changed']:,} answers pulled earlier were changed by those who gave them")
+    if found["older"]:
+        say(f"{found['older']:,} answers are older than those pulled earlier, which stay", style="yellow")
     for question, number in found["refused"].items():
         say(f"{number:,} answers to {question!r} are not of this form; left out", style="yellow")
     say(f"how far they can be trusted: review agreement {found['dataset']}")

@@ -87,15 +87,16 @@ def _push(job: Push, access: Access, form: Form, dataset: Dataset, review: Revie
         _check_same(pushed, wanted)
     backend = find("review.backends", job.backend, Backend)(access, wanted, form)  # type: ignore[type-abstract]
     places = [dataset, *_gold_dataset(job.choice.gold)]
-    new = [one for one in items if one.id not in known]
     sent = review.sent()
-    late = [one for one in known.values() if one.id not in sent]
-    sources = _sources(places)
-    findings = _departure(backend.address, sources, [*late, *new], job, access)
+    due = [one for one in known.values() if one.id not in sent] + [one for one in items if one.id not in known]
+    unsent = _held(due, form, places)
+    new = [one for one in unsent if one.id not in known]
+    findings = _departure(backend.address, _sources(places), unsent, job, access)
+    findings += _elsewhere({one.id for one in unsent}, due, wanted, places)
     place = _prepared(review, backend, wanted)
-    new = list(_edited(new, form, places))
-    review.ask(new)
-    unsent = [*late, *new]
+    backend.pushed = replace(wanted, place=place)
+    backend.check(unsent)
+    review.ask(new)  # only what can be sent: what was asked about has to arrive for the review to be whole
     if unsent and backend.address is not None:
         ids = sorted({one.row_id for one in unsent})
         for begin in range(0, len(ids), _NOTED_AT_ONCE):
@@ -105,7 +106,6 @@ def _push(job: Push, access: Access, form: Form, dataset: Dataset, review: Revie
                 command=f"review push {review.name}",
                 rows=ids[begin : begin + _NOTED_AT_ONCE],
             )
-    backend.pushed = replace(wanted, place=place)
     with progress("pushing", len(unsent)) as shown:
         arrived = 0
         for there in backend.send(_records(unsent, form, places, lang)):
@@ -246,17 +246,32 @@ def _departure(
     return []
 
 
-def _edited(items: Sequence[Asked], form: Form, datasets: Sequence[Dataset]) -> Iterator[Asked]:
-    """`items` that know the text shown for editing again."""
-    if form.shows not in ("one", "row") or not any(question.name == "edited" for question in form.questions):
-        yield from items
-        return
-    digests = {}
+def _held(items: Sequence[Asked], form: Form, datasets: Sequence[Dataset]) -> list[Asked]:
+    """Those of `items` whose rows the datasets hold as they were, each knowing the text shown for editing again."""
+    shown = form.shows in ("one", "row") and any(question.name == "edited" for question in form.questions)
+    found = {}
     for dataset in datasets:
         for one, row in contents(dataset, items):
-            digests[one.id] = prefill_digest(_editable(form, one, dataset.kind, row))
-    for one in items:
-        yield replace(one, prefilled=digests.get(one.id))
+            text = prefill_digest(_editable(form, one, dataset.kind, row)) if shown else one.prefilled
+            found[one.id] = replace(one, prefilled=text)
+    return [found[one.id] for one in items if one.id in found]
+
+
+def _elsewhere(
+    held: set[str], due: Sequence[Asked], pushed: Pushed, datasets: Sequence[Dataset]
+) -> list[dict[str, Any]]:
+    """A finding about things that are due and cannot be sent: their rows are of other datasets, or are changed."""
+    left = [one for one in due if one.id not in held]
+    if not left:
+        return []
+    marks = {one.manifest.fingerprint for one in datasets}
+    fixes = [
+        f"push {path} as it was" for path in sorted({p for mark, p in pushed.datasets.items() if mark not in marks})
+    ]
+    if any(one.why == "gold" for one in left):
+        fixes.append("give the same --gold as before")
+    fix = f"their rows are not in {datasets[0].folder} as they were asked about: {', or '.join(fixes)}"
+    return [{"kind": "rows_elsewhere", "severity": "high", "count": len(left), "fix": fix}]
 
 
 def _editable(form: Form, asked: Asked, kind: str, row: Mapping[str, Any]) -> str:
@@ -270,7 +285,6 @@ def _editable(form: Form, asked: Asked, kind: str, row: Mapping[str, Any]) -> st
 def _records(items: Sequence[Asked], form: Form, datasets: Sequence[Dataset], lang: Lang) -> Iterator[Record]:
     """What is shown for each thing asked."""
     has_edit = any(question.name == "edited" for question in form.questions)
-    found = 0
     for begin in range(0, len(items), _READ_AT_ONCE):
         part = items[begin : begin + _READ_AT_ONCE]
         ready: dict[str, Record] = {}
@@ -282,10 +296,4 @@ def _records(items: Sequence[Asked], form: Form, datasets: Sequence[Dataset], la
                 if form.shows == "row":
                     prompt, shown = [*prompt, *answers[0]], []
                 ready[one.id] = Record(one, prompt, shown, _editable(form, one, dataset.kind, row) if has_edit else "")
-        found += len(ready)
-        yield from (ready[one.id] for one in part if one.id in ready)
-    if found < len(items):
-        raise UserError(
-            f"{len(items) - found} rows that were asked about earlier and have not arrived are not in the dataset",
-            hint="push the dataset that they came from again, then this one",
-        )
+        yield from (ready[one.id] for one in part)

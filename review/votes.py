@@ -39,6 +39,8 @@ class Vote:
     seconds: float | None
     task: str | None
     lang: str | None
+    again: int = 0
+    """How often it was asked before, because there was no majority."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def read_votes(folder: Path) -> Reviewed:
                 row["seconds"],
                 row["task"],
                 row["lang"],
+                extra.get("again", 0),
             )
             votes.setdefault(row["question"], []).append(vote)
     return Reviewed(labels, form, votes)

@@ -56,6 +56,7 @@ _KINDS = {
     "length_effect": Words("Longer answers mostly win", "较长的回答更常胜出"),
     "low_agreement": Words("People read the question differently", "大家对问题的理解不一致"),
     "third_opinion": Words("No majority", "没有多数意见"),
+    "same_people_again": Words("Asked again, answered by nobody new", "再次提问，但没有新的人作答"),
 }
 _FIXES_ZH = {
     "person_position": "导出时用 `--rule bradley_terry` 去除位置影响，或用 `--without` 排除此人",
@@ -68,6 +69,7 @@ _FIXES_ZH = {
     "length_effect": "先看较长的回答是否确实更好，否则模型会学成冗长",
     "low_agreement": "请把标注指南写清楚，再请人重看一部分",
     "third_opinion": "用 `--third FILE` 写出，再用 `review push --only FILE` 请第三人判断",
+    "same_people_again": "仍无多数意见：请先添加一名新的标注员，再推送一次",
 }
 
 
@@ -252,9 +254,18 @@ def _third(found: Mapping[str, Any]) -> Section:
     if not shown:
         return Section()
     rows: list[list[Text]] = [
-        [str(one["row_id"]), ", ".join(f"{value} × {count}" for value, count in one["votes"].items())] for one in shown
+        [
+            str(one["row_id"]),
+            ", ".join(f"{value} × {count}" for value, count in one["votes"].items()),
+            Words("by the same people", "仍是原来的人") if one["same_people"] else "",
+        ]
+        for one in shown
     ]
-    columns = [Column(Words("row", "行")), Column(Words("votes (places in the row)", "投票（行内位置）"))]
+    columns = [
+        Column(Words("row", "行")),
+        Column(Words("votes (places in the row)", "投票（行内位置）")),
+        Column(Words("asked again", "再次提问")),
+    ]
     whole = number(len(found["third_opinion"]))
     lead = Words(
         f"{whole} have no majority; the first are listed. `--third FILE` writes them all.",

@@ -186,9 +186,7 @@ def _made(found: Mapping[str, Any]) -> None:
     )
     perhaps = found["perhaps_billed"]
     if perhaps["requests"]:
-        say(
-            f"perhaps billed too, and never answered: {perhaps['requests']:,} requests, {perhaps['money']:,.4f} in money"
-        )
+        say(f"never answered and perhaps billed: {perhaps['requests']:,} requests, {perhaps['money']:,.4f} in money")
     if found["resumed"] or found["found"]:
         say(
             f"{found['resumed']:,} requests were paid by earlier runs of this job; {found['found']:,} answers cost "

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import orjson
 
+from review.asked import Asked
 from review.backend import Backend, Given, Messages, Progress, Record
 from review.display import TEMPLATE, defused, turn, visible
 from review.forms import ANSWER, Form, Lang, Question, Words
@@ -24,6 +26,9 @@ MOST_BYTES = 2 << 20
 """How much is sent in one request."""
 
 PAGE = 500
+READINGS = 3
+"""How often answers are read from the first to the last before it counts that they do not hold still."""
+
 TRIES = 7
 """How often a request is made before its failure counts; pauses double from a quarter of a second."""
 
@@ -75,7 +80,7 @@ class Argilla(Backend):
                 f"{url} asks for a key", hint="put an owner's or admin's API key into a file: --api-key-file"
             )
         try:
-            with open(path, encoding="utf-8") as file:  # noqa: PTH123 - a path or a str from the review's file
+            with Path(path).open(encoding="utf-8") as file:
                 key = file.read(4096).strip()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
@@ -97,6 +102,9 @@ class Argilla(Backend):
         key_file = None if local else str(self.access.key_file)
         return {"url": url, "local": local, "key_file": key_file, **made}
 
+    def check(self, asked: Sequence[Asked]) -> None:
+        """Whoever is in the workspace may answer."""
+
     def send(self, records: Iterator[Record]) -> Iterator[Sequence[str]]:
         """Put records there by their ids: one that is there already is replaced by itself."""
         dataset = self.pushed.place["dataset"]
@@ -113,15 +121,19 @@ class Argilla(Backend):
             yield self._upsert(dataset, batch, ids)
 
     def answers(self) -> Iterator[Sequence[Given]]:
-        """Every submitted answer. It is read again when records came or went meanwhile, which moves others about."""
+        """Every submitted answer. It is read again when records came or went meanwhile, which moves others about.
+
+        Raises UserError when they never stop doing so.
+        """
         dataset = self.pushed.place["dataset"]
-        for _ in range(3):
+        for _ in range(READINGS):
             seen: set[str] = set()
-            total, offset = 1, 0
-            while offset < total:
+            totals: set[int] = set()
+            offset = 0
+            while not totals or offset < min(totals):
                 params = {"include": "responses", "offset": offset, "limit": PAGE}
                 page = self._ask("GET", f"/api/v1/datasets/{dataset}/records", params=params)
-                total = page["total"]
+                totals.add(page["total"])
                 items = page["items"]
                 if not items:
                     break
@@ -138,8 +150,12 @@ class Argilla(Backend):
                     for response in item.get("responses") or ()
                     if response["status"] == "submitted" and item["external_id"]
                 ]
-            if len(seen) >= total:
+            if totals == {len(seen)}:
                 return
+        raise UserError(
+            f"records of the review {self.pushed.name} keep coming or going on the server while they are read",
+            hint="pull again when nobody adds or deletes any; what has been read is kept",
+        )
 
     def progress(self) -> Progress:
         """How far people are, as the server counts."""

@@ -7,6 +7,7 @@ import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -62,6 +63,8 @@ class _Read:
 class Xlsx(Backend):
     """A folder of workbooks."""
 
+    timed = False
+
     @property
     def address(self) -> None:
         """Workbooks are files on this machine, whoever they are handed to."""
@@ -86,6 +89,10 @@ class Xlsx(Backend):
         folder = self.access.folder or Path(old.get("folder", self._review.folder / "workbooks"))
         return {**old, "folder": str(folder), "people": people}
 
+    def check(self, asked: Sequence[Asked]) -> None:
+        """Each needs people who may have it."""
+        self._assigned(asked, self._review)
+
     def send(self, records: Iterator[Record]) -> Iterator[Sequence[str]]:
         """Write a workbook for each person who gets something; ids when all are on disk."""
         ready = {record.asked.id: record for record in records}
@@ -97,7 +104,8 @@ class Xlsx(Backend):
         folder = Path(self.pushed.place["folder"])
         folder.mkdir(parents=True, exist_ok=True)
         key = key_of(self.access.home)
-        number = max(record.asked.round for record in ready.values())
+        # Of what has arrived nothing is written again: somebody may be filling it in.
+        number = 1 + review.deliveries()
         for person in self.pushed.place["people"]:
             mine = [record for id_, record in ready.items() if person in given[id_]]
             mine.sort(key=lambda record: keyed(key, "sheet", person, record.asked.id))
@@ -319,6 +327,7 @@ class Xlsx(Backend):
 
         import openpyxl
 
+        began = datetime.now(UTC)
         try:
             _check_size(path)
             book = openpyxl.load_workbook(path, read_only=False, data_only=False, keep_links=False)
@@ -338,10 +347,14 @@ class Xlsx(Backend):
             )
             return None
         person = about.get("person", "")
-        return self._answers(path, book[SHEET], person, asked, key, wrong)
+        # openpyxl takes this moment for a time that a workbook does not tell.
+        saved = book.properties.modified.replace(tzinfo=UTC)
+        if saved >= began:
+            saved = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        return self._answers(path, book[SHEET], person, saved.isoformat(), asked, key, wrong)
 
     def _answers(
-        self, path: Path, sheet: Any, person: str, asked: Mapping[str, Asked], key: bytes, wrong: Any
+        self, path: Path, sheet: Any, person: str, at: str, asked: Mapping[str, Asked], key: bytes, wrong: Any
     ) -> _Read:
         shown, columns = self._shown(), self._columns()
         given: dict[str, Given] = {}
@@ -369,7 +382,7 @@ class Xlsx(Backend):
             where[id_] = line[1].coordinate
             values = self._values(cells, columns, wrong)
             if values:
-                given[id_] = Given(id_, person, values, "")
+                given[id_] = Given(id_, person, values, at)
         return _Read(path, person, given, rows)
 
     def _values(self, cells: Sequence[Any], columns: Sequence[_Column], wrong: Any) -> dict[str, Any]:

@@ -4,6 +4,8 @@ Triggers note in the same transaction which records changed; a search first catc
 transaction. So the index cannot fall out of step with the tables, wherever a process is killed.
 """
 
+# ruff: noqa: S608 - what is put together into SQL here are constants of this file and numbers from its own tables
+
 from __future__ import annotations
 
 import json
@@ -100,8 +102,8 @@ def _mend_statuses(db: sqlite3.Connection) -> None:
         "(SELECT count(*) FROM responses WHERE record_id = records.id AND status = 'submitted') >= "
         "(SELECT json_extract(distribution, '$.min_submitted') FROM datasets WHERE id = records.dataset_id)"
     )
-    db.execute(f"UPDATE records SET status = 'completed' WHERE status = 'pending' AND {enough}")  # noqa: S608
-    db.execute(f"UPDATE records SET status = 'pending' WHERE status = 'completed' AND NOT {enough}")  # noqa: S608
+    db.execute(f"UPDATE records SET status = 'completed' WHERE status = 'pending' AND {enough}")
+    db.execute(f"UPDATE records SET status = 'pending' WHERE status = 'completed' AND NOT {enough}")
 
 
 def catch_up(db: sqlite3.Connection, dataset: str) -> tuple[str, list[str]] | None:
@@ -133,12 +135,12 @@ def catch_up_vectors(db: sqlite3.Connection, settings: str) -> None:
             for record in records:
                 key = (settings, record)
                 where = "WHERE vector_settings_id = ? AND record_id = ?"
-                found = db.execute(f"SELECT value FROM vectors {where}", key).fetchone()  # noqa: S608
-                db.execute(f"DELETE FROM assay_vectors {where}", key)  # noqa: S608
+                found = db.execute(f"SELECT value FROM vectors {where}", key).fetchone()
+                db.execute(f"DELETE FROM assay_vectors {where}", key)
                 if found:
                     numbers = array("f", map(float, json.loads(found[0]))).tobytes()
                     db.execute("INSERT INTO assay_vectors VALUES (?, ?, ?)", (*key, numbers))
-                db.execute(f"DELETE FROM assay_due_vectors {where}", key)  # noqa: S608
+                db.execute(f"DELETE FROM assay_due_vectors {where}", key)
             db.execute("COMMIT")
         except BaseException:
             db.execute("ROLLBACK")
@@ -228,7 +230,7 @@ def _index(db: sqlite3.Connection, dataset: str, table: str, fields: list[str]) 
     columns = ", ".join(["rowid", EVERY, *(f"f{place}" for place in range(len(fields)))])
     for record, number, text in due:
         if number is not None:
-            db.execute(f"DELETE FROM {table} WHERE rowid = ?", (number,))  # noqa: S608
+            db.execute(f"DELETE FROM {table} WHERE rowid = ?", (number,))
         if text is None:
             db.execute("DELETE FROM assay_rows WHERE record_id = ?", (record,))
         else:
@@ -236,5 +238,5 @@ def _index(db: sqlite3.Connection, dataset: str, table: str, fields: list[str]) 
                 number = db.execute("INSERT INTO assay_rows (record_id) VALUES (?)", (record,)).lastrowid
             held: dict[str, Any] = json.loads(text) or {}
             words = [words_of_field(held.get(name)) for name in fields]
-            db.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", (number, "x", *words))  # noqa: S608
+            db.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", (number, "x", *words))
         db.execute("DELETE FROM assay_due WHERE record_id = ?", (record,))

@@ -114,6 +114,7 @@ def _log_to(path: Path) -> None:
     path.chmod(0o600)
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(logging.WARNING)
+    logging.captureWarnings(True)  # libraries' warnings are nothing that people at a terminal can act on
 
 
 def _keep_log() -> None:

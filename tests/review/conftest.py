@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import selectors
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -32,20 +31,23 @@ class ReviewServer:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.url = ""
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self.said = home.with_name(f"{home.name}.said")
+        self.errors = home.with_name(f"{home.name}.errors")
         self._clients: list[httpx.Client] = []
 
     def start(self, *arguments: str) -> None:
         """Start it, on any free port, and wait until it answers."""
         command = [sys.executable, "-m", "review.cli", "serve", "--home", str(self.home), "--json"]
-        self.process = subprocess.Popen(
-            [*command, *(arguments or ("--port", "0", "--annotators", "3"))],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # a Ctrl-C that another test sends is not for this server
-        )
-        self.url = json.loads(_object(self.process))["url"]
+        # Into files, not pipes: one that nobody reads from fills up, and then whoever writes to it waits for ever.
+        with self.said.open("wb") as said, self.errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [*command, *(arguments or ("--port", "0", "--annotators", "3"))],
+                stdout=said,
+                stderr=errors,
+                start_new_session=True,  # a Ctrl-C that another test sends is not for this server
+            )
+        self.url = self._ready()["url"]
 
     def stop(self) -> int:
         """Stop it as Ctrl-C does; its exit status."""
@@ -75,11 +77,25 @@ class ReviewServer:
         return client
 
     def _last_words(self) -> str:
-        if self.process is None or self.process.stderr is None:
+        if self.process is None:
             return "it was stopped"
-        log = self.home / "review" / "server.log"
-        said = log.read_text(encoding="utf-8")[-2_000:] if log.is_file() else ""
-        return f"status {self.process.returncode}; {self.process.stderr.read()[-2_000:]} {said}"
+        written = [path for path in (self.errors, self.home / "review" / "server.log") if path.is_file()]
+        said = " ".join(path.read_text(encoding="utf-8")[-2_000:] for path in written)
+        return f"status {self.process.returncode}; {said}"
+
+    def _ready(self) -> dict[str, Any]:
+        """The JSON object that the server prints once it is ready; its last words if it never is."""
+        assert self.process is not None
+        until = time.monotonic() + SECONDS_TO_START
+        while time.monotonic() < until and self.process.poll() is None:
+            said = self.said.read_text(encoding="utf-8")
+            if said.rstrip().endswith("}"):
+                found: dict[str, Any] = json.loads(said)
+                return found
+            time.sleep(0.1)
+        self.process.kill()
+        self.process.wait()
+        raise AssertionError(f"the review server did not start: {self._last_words()}")
 
     def _person(self, name: str) -> Person:
         return next(one for one in read_people(self.home / "review") if one.name == name)
@@ -91,30 +107,8 @@ class ReviewServer:
         assert self.process is not None
         self.process.send_signal(number)
         status = self.process.wait(timeout=60)
-        for pipe in (self.process.stdout, self.process.stderr):
-            assert pipe is not None
-            pipe.close()
         self.process = None
         return status
-
-
-def _object(process: subprocess.Popen[str]) -> str:
-    """The JSON object that a server prints once it is ready; its messages if it never is."""
-    assert process.stdout is not None and process.stderr is not None
-    os.set_blocking(process.stdout.fileno(), False)
-    found, until = "", time.monotonic() + SECONDS_TO_START
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while time.monotonic() < until:
-            if selector.select(1):
-                piece = os.read(process.stdout.fileno(), 65536).decode()
-                found += piece
-                if found.rstrip().endswith("}"):
-                    return found
-                if not piece:
-                    break
-    process.kill()
-    raise AssertionError(f"the review server did not start: {found}{process.stderr.read()}")
 
 
 @contextlib.contextmanager

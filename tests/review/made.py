@@ -56,7 +56,13 @@ def pairs(count: int) -> list[dict[str, Any]]:
 
 
 def write_dataset(
-    folder: Path, kind: str, contents: Iterable[Mapping[str, Any]], *, personal_data: str = "none", **common: Any
+    folder: Path,
+    kind: str,
+    contents: Iterable[Mapping[str, Any]],
+    *,
+    source: str = "made",
+    personal_data: str = "none",
+    **common: Any,
 ) -> Path:
     """A dataset of rows that say `contents`; `common` sets columns of all of them."""
     rows = []
@@ -65,7 +71,7 @@ def write_dataset(
         digest = content_digest(whole)
         rows.append(
             dict.fromkeys(columns(kind))
-            | {"copy": 0, "source": "made", "parents": [], "origin": {"file": "made", "line": number + 1, "part": None}}
+            | {"copy": 0, "source": source, "parents": [], "origin": {"file": "made", "line": number + 1, "part": None}}
             | {"extra": content.get("extra")}
             | common
             | {"id": digest.hex(), "content_hash": digest.hex()}
@@ -74,9 +80,9 @@ def write_dataset(
     writer = DatasetWriter(folder, kind)
     writer.add(pl.DataFrame(rows, schema=columns(kind), orient="row"))
     writer.close()
-    source = Source(name="made", personal_data=personal_data)  # type: ignore[arg-type]
-    mark = fingerprint({"rows": [row["id"] for row in rows], "source": source.model_dump()})
-    manifest = {"command": "import", "name": folder.name, "fingerprint": mark, "sources": {"made": source}}
+    told = Source(name=source, personal_data=personal_data)  # type: ignore[arg-type]
+    mark = fingerprint({"rows": [row["id"] for row in rows], "source": told.model_dump()})
+    manifest = {"command": "import", "name": folder.name, "fingerprint": mark, "sources": {source: told}}
     writer.finish(Told(rows_in=0, made=len(rows), manifest=manifest))
     return folder
 

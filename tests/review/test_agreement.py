@@ -13,11 +13,24 @@ import pandas as pd
 import pytest
 from crowdkit.aggregation import DawidSkene
 
-from review.agreement import _alpha, agreement, alpha, by_place, share_of, wilson, write_report, write_third
+from review.agreement import _alpha, agreement, alpha, share_of, unsided, wilson, write_report, write_third
+from review.asked import Asked, Review
 from review.bradley_terry import fit
 from review.dawid_skene import estimate
 from review.votes import Unit, Vote, read_votes
-from tests.review.made import asked_of, book_push, choose, coin, fixed_key, labelled, pairs, write_dataset
+from schemas.errors import UserError
+from tests.review.made import (
+    asked_of,
+    book_push,
+    candidates,
+    chat,
+    choose,
+    coin,
+    fixed_key,
+    labelled,
+    pairs,
+    write_dataset,
+)
 
 # K. Krippendorff, Computing Krippendorff's alpha-reliability (2011), the example with three observers.
 OBSERVERS = [
@@ -82,9 +95,19 @@ def test_people_who_choose_by_chance_agree_by_chance_however_many_answers_rows_h
         for who in ("anna", "bo")
     ]
 
-    found = alpha(by_place(votes), "nominal", resamples=200)
+    found = alpha(unsided("better", votes), "nominal", resamples=200)
 
     assert found["low"] < 0 < found["high"]
+
+
+def test_how_much_better_an_answer_is_stays_what_it_was_whichever_stands_first() -> None:
+    votes = [vote(str(unit), who, value) for unit, value in enumerate((-3, -1, 0, 1, 2) * 8) for who in ("anna", "bo")]
+
+    turned = unsided("strength", votes)
+
+    assert [abs(one.value) for one in turned] == [abs(one.value) for one in votes]
+    assert {one.value for one in turned if abs(one.value) == 1} == {-1, 1}
+    assert all(anna.value == bo.value for anna, bo in zip(turned[::2], turned[1::2], strict=True))
 
 
 def test_alpha_is_not_defined_where_everybody_says_the_same() -> None:
@@ -151,8 +174,6 @@ def simulated(tmp_path: Path, *, rows: int = 300, lefty: float = 0.0, random_per
     people = ["a", "b", "c", "d", "e"]
     fixed_key(tmp_path / "home")
     found, _ = book_push(tmp_path / "home", dataset, "pairs", *people, name="r", gold="0.2", repeat=0.2, overlap=3)
-    from review.asked import Review
-
     assigned = Review(tmp_path / "home", "r").assigned()
     said = {}
     for one in asked_of(tmp_path / "home", "r"):
@@ -215,8 +236,95 @@ def test_what_has_no_majority_is_listed_and_written_for_the_next_push(tmp_path: 
     found = agreement(read_votes(out), resamples=10)
     write_third(found, tmp_path / "third.jsonl")
 
-    assert found["third_opinion"] == [{"row_id": one.row_id, "answers": [0, 1], "votes": {"0": 1, "1": 1}}]
+    assert found["third_opinion"] == [
+        {"row_id": one.row_id, "answers": [0, 1], "votes": {"0": 1, "1": 1}, "same_people": False}
+    ]
     assert orjson.loads((tmp_path / "third.jsonl").read_bytes())["row_id"] == one.row_id
+
+
+def ranked(asked: Asked, *order: int) -> dict[str, Any]:
+    """What a person says who puts the answers at these places of the row in this order, best first."""
+    given = [{"value": f"answer_{n + 1}", "rank": order.index(place) + 1} for n, place in enumerate(asked.shown)]
+    return {"ranking": given}
+
+
+def test_a_ranking_without_a_majority_is_listed_once_and_can_be_pushed_again(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "d", "candidates", [candidates(f"q{n}", "x", "y", "z") for n in range(2)])
+    home = tmp_path / "home"
+    book_push(home, dataset, "ranking", "a", "b", name="r")
+    one, two = asked_of(home, "r")
+    said = {
+        (one.id, "a"): ranked(one, 0, 1, 2),
+        (one.id, "b"): ranked(one, 2, 1, 0),
+        (two.id, "a"): ranked(two, 0, 1, 2),
+        (two.id, "b"): ranked(two, 0, 1, 2),
+    }
+    out, _ = labelled(home, "r", tmp_path / "l", said)
+
+    found = agreement(read_votes(out), resamples=10)
+    write_third(found, tmp_path / "third.jsonl")
+    again, _ = book_push(home, dataset, "ranking", "c", name="r", only=tmp_path / "third.jsonl")
+
+    assert (found["answers"], found["units"], found["alpha"]["order"]["units"]) == (4, 2, 6)
+    (third,) = found["third_opinion"]
+    assert (third["row_id"], third["answers"]) == (one.row_id, [0, 1, 2])
+    assert third["votes"] == {"0>1": 1, "1>0": 1, "0>2": 1, "2>0": 1, "1>2": 1, "2>1": 1}
+    assert (again["new"], again["left_out"]) == (1, {})
+    assert [other.row_id for other in asked_of(home, "r") if other.again] == [one.row_id]
+
+
+def test_a_third_ranking_decides(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "d", "candidates", [candidates("q", "x", "y", "z")])
+    book_push(tmp_path / "home", dataset, "ranking", "a", "b", "c", name="r", overlap=3)
+    (one,) = asked_of(tmp_path / "home", "r")
+    said = {
+        (one.id, "a"): ranked(one, 0, 1, 2),
+        (one.id, "b"): ranked(one, 1, 0, 2),
+        (one.id, "c"): ranked(one, 0, 2, 1),
+    }
+    out, _ = labelled(tmp_path / "home", "r", tmp_path / "l", said)
+
+    assert agreement(read_votes(out), resamples=10)["third_opinion"] == []
+
+
+def test_ratings_that_differ_want_no_third_opinion(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "d", "chat", [chat("q", "a")])
+    book_push(tmp_path / "home", dataset, "answers", "a", "b", name="r")
+    (one,) = asked_of(tmp_path / "home", "r")
+    points = ("accurate", "relevant", "safe", "complete", "tone")
+    out, _ = labelled(
+        tmp_path / "home",
+        "r",
+        tmp_path / "l",
+        {(one.id, who): dict.fromkeys(points, n) for who, n in (("a", 4), ("b", 5))},
+    )
+
+    found = agreement(read_votes(out), resamples=10)
+
+    assert found["third_opinion"] == []
+    assert "third_opinion" not in {one["kind"] for one in found["findings"]}
+
+
+@pytest.mark.parametrize(("who", "same", "left"), [("ab", True, 1), ("ac", False, 0)])
+def test_third_opinions_of_those_who_had_answered_before_are_said_to_decide_nothing(
+    tmp_path: Path, who: str, same: bool, left: int
+) -> None:
+    dataset, home = write_dataset(tmp_path / "d", "preference", pairs(1)), tmp_path / "home"
+    book_push(home, dataset, "pairs", "a", "b", name="r")
+    (one,) = asked_of(home, "r")
+    (tmp_path / "only").write_text(one.row_id)
+    book_push(home, dataset, "pairs", "c", name="r", only=tmp_path / "only")
+    again = asked_of(home, "r")[-1]
+    said = {(one.id, "a"): {"better": choose(one, 0)}, (one.id, "b"): {"better": choose(one, 1)}}
+    said |= {(again.id, person): {"better": choose(again, 0)} for person in who}  # as on a server, where anybody may
+    out, _ = labelled(home, "r", tmp_path / "l", said)
+
+    found = agreement(read_votes(out), resamples=10)
+
+    assert [one["same_people"] for one in found["third_opinion"]] == [same] * left
+    kinds = {one["kind"]: one for one in found["findings"]}
+    assert ("same_people_again" in kinds) is same
+    assert not same or "add an annotator" in kinds["same_people_again"]["fix"]
 
 
 def test_the_page_says_the_same_in_both_languages_and_names_nobody(tmp_path: Path) -> None:
@@ -231,9 +339,12 @@ def test_the_page_says_the_same_in_both_languages_and_names_nobody(tmp_path: Pat
     assert "<script" not in page
 
 
-def test_labels_that_are_no_reviews_are_a_mistake(tmp_path: Path) -> None:
-    from schemas.errors import UserError
+def test_a_report_in_the_place_of_a_folder_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--third .* is a folder"):
+        write_third({"third_opinion": []}, tmp_path)
 
+
+def test_labels_that_are_no_reviews_are_a_mistake(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "d", "preference", pairs(2))
 
     with pytest.raises(UserError, match="holds no labels of a review"):

@@ -268,6 +268,30 @@ def test_rows_are_accepted_fixed_or_dropped(tmp_path: Path) -> None:
     assert len(found["third_opinion"]) == 1
 
 
+def test_an_edit_of_somebody_who_was_outvoted_mends_nothing(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "d", "chat", [chat(f"q{n}", f"a{n}") for n in range(3)])
+    book_push(tmp_path / "home", dataset, "accept", "a", "b", "c", name="r", overlap=3)
+    asked = {one.row_id: one.id for one in asked_of(tmp_path / "home", "r")}
+    kept, fixed, dropped = (asked[row["id"]] for row in rows_of(dataset))
+    out = {"decision": "fix", "edited": "of one who was outvoted"}
+    said: dict[tuple[str, str], dict[str, Any]] = {
+        (kept, "a"): out, (kept, "b"): {"decision": "keep"}, (kept, "c"): {"decision": "keep"},
+        (fixed, "a"): out | {"decision": "drop"}, (fixed, "b"): {"decision": "fix", "edited": "fixed"},
+        (fixed, "c"): {"decision": "fix"},
+        (dropped, "a"): out | {"decision": "keep"}, (dropped, "b"): {"decision": "fix"},
+        (dropped, "c"): {"decision": "fix"},
+    }  # fmt: skip
+    labels, _ = labelled(tmp_path / "home", "r", tmp_path / "l", said)
+
+    found = export(labels, tmp_path / "out", Terms("sft"))
+
+    rows = rows_of(tmp_path / "out")
+    assert [row["messages"][-1]["content"] for row in rows] == ["a0", "fixed"]
+    assert [row["source"] for row in rows] == ["made", "made, edited in review r"]
+    assert found["edited"] == 1
+    assert dropped_of(tmp_path / "out") == {"fix_without_edit": 1}
+
+
 def test_plain_texts_stay_plain_texts(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "d", "text", [{"text": "one"}, {"text": "two"}])
     book_push(tmp_path / "home", dataset, "accept", "a", name="r", overlap=1)

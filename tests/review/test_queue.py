@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import orjson
 import pytest
 
 from review.asked import Asked, Review, key_of
+from review.backend import Access
+from review.backends.xlsx import Xlsx
 from review.forms import FORMS
+from review.labels import pull, status
 from review.pairs import meaning
-from review.pushing import read_only
+from review.pushing import Push, push, read_only
 from review.queue import Choice, choose, contents
 from schemas.dataset import open_dataset
 from schemas.errors import UserError
@@ -228,9 +232,6 @@ def test_a_file_of_rows_takes_plain_ids_and_names_the_line_it_cannot_read(tmp_pa
 
 
 def test_rows_that_are_not_scrubbed_go_only_to_trusted_addresses(tmp_path: Path) -> None:
-    from review.backend import Access
-    from review.pushing import Push, push
-
     dataset = write_dataset(tmp_path / "d", "preference", pairs(3), personal_data="present")
     key = tmp_path / "key"
     key.write_text("secret-canary")
@@ -249,3 +250,140 @@ def test_the_homes_key_is_for_its_owner_and_stays(tmp_path: Path) -> None:
     assert key_of(tmp_path) == key
     assert len(key) == 64
     assert (tmp_path / "reviews" / "key").stat().st_mode & 0o777 == 0o600
+
+
+def nothing_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a push were killed after it noted what it was going to send."""
+    monkeypatch.setattr(Xlsx, "send", lambda self, records: iter(()))
+
+
+def test_what_a_killed_push_left_is_sent_with_its_own_dataset_and_keeps_no_other_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, rows = tmp_path / "home", pairs(12)
+    first = write_dataset(tmp_path / "first", "preference", rows[:5])
+    second = write_dataset(tmp_path / "second", "preference", rows[5:])
+    with monkeypatch.context() as cut_off:
+        nothing_arrives(cut_off)
+        book_push(home, first, "pairs", "anna", "bo", name="r")
+
+    other, _ = book_push(home, second, "pairs", "anna", "bo", name="r")
+    arrived = len(Review(home, "r").sent())
+    rest, _ = book_push(home, first, "pairs", "anna", "bo", name="r")
+
+    assert (other["new"], other["sent"], arrived) == (7, 7, 7)
+    (finding,) = other["findings"]
+    assert (finding["kind"], finding["count"]) == ("rows_elsewhere", 5)
+    assert f"push {first} as it was" in finding["fix"]
+    assert (rest["new"], rest["sent"], rest["findings"]) == (0, 5, [])
+    assert Review(home, "r").sent() == Review(home, "r").asked().keys()
+
+
+def test_rows_of_two_datasets_are_asked_once_more_each_with_its_own(tmp_path: Path) -> None:
+    home, rows = tmp_path / "home", pairs(4)
+    first = write_dataset(tmp_path / "first", "preference", rows[:2])
+    second = write_dataset(tmp_path / "second", "preference", rows[2:])
+    for dataset in (first, second):
+        book_push(home, dataset, "pairs", "anna", "bo", name="r")
+    only = tmp_path / "only"
+    only.write_text("\n".join({one.row_id for one in Review(home, "r").asked().values()}))
+
+    with_first, _ = book_push(home, first, "pairs", "cai", name="r", only=only)
+    with_second, _ = book_push(home, second, "pairs", "cai", name="r", only=only)
+
+    assert [(one["new"], one["sent"]) for one in (with_first, with_second)] == [(2, 2), (2, 2)]
+    assert [[one["count"] for one in found["findings"]] for found in (with_first, with_second)] == [[2], []]
+    assert f"push {second} as it was" in with_first["findings"][0]["fix"]
+
+
+def test_a_dataset_that_was_made_anew_after_a_kill_is_asked_about_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, dataset = tmp_path / "home", write_dataset(tmp_path / "d", "preference", pairs(3))
+    with monkeypatch.context() as cut_off:
+        nothing_arrives(cut_off)
+        book_push(home, dataset, "pairs", "anna", "bo", name="r")
+    shutil.rmtree(dataset)
+    write_dataset(dataset, "preference", [pair("q", "new", "newer")])
+
+    found, _ = book_push(home, dataset, "pairs", "anna", "bo", name="r")
+
+    assert (found["new"], found["sent"]) == (1, 1)
+    assert [(one["kind"], one["count"]) for one in found["findings"]] == [("rows_elsewhere", 3)]
+
+
+def test_gold_that_a_killed_push_left_comes_in_a_workbook_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, rows = tmp_path / "home", pairs(6)
+    dataset = write_dataset(tmp_path / "d", "preference", rows[:4])
+    gold = write_dataset(tmp_path / "gold", "preference", rows[4:])
+    with monkeypatch.context() as cut_off:
+        nothing_arrives(cut_off)
+        book_push(home, dataset, "pairs", "anna", name="r", overlap=1, gold=str(gold))
+    without, _ = book_push(home, dataset, "pairs", "anna", name="r", overlap=1)
+    (book,) = (home / "reviews" / "r" / "workbooks").glob("*.xlsx")
+    handed_out = book.read_bytes()
+
+    with_gold, _ = book_push(home, dataset, "pairs", "anna", name="r", overlap=1, gold=str(gold))
+
+    assert "give the same --gold as before" in without["findings"][0]["fix"]
+    assert (without["sent"], with_gold["sent"]) == (4, 2)
+    assert book.read_bytes() == handed_out
+
+
+def test_a_third_opinion_that_nobody_is_left_for_is_not_noted_as_asked(tmp_path: Path) -> None:
+    home, dataset = tmp_path / "home", write_dataset(tmp_path / "d", "preference", pairs(4))
+    book_push(home, dataset, "pairs", "anna", "bo", name="r", limit=2)
+    asked = Review(home, "r").asked()
+    (tmp_path / "only").write_text(next(iter(asked.values())).row_id)
+
+    with pytest.raises(UserError, match="everybody has seen a row that wants a third opinion"):
+        book_push(home, dataset, "pairs", "anna", "bo", name="r", only=tmp_path / "only")
+
+    assert Review(home, "r").asked() == asked
+    more, _ = book_push(home, dataset, "pairs", "anna", "bo", name="r")
+    assert (more["new"], more["sent"]) == (2, 2)
+
+
+def test_a_source_that_two_datasets_tell_of_differently_is_a_mistake(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "d", "preference", pairs(3))
+    gold = write_dataset(tmp_path / "gold", "preference", [pair("q", "a", "b")], personal_data="present")
+
+    with pytest.raises(UserError, match="the source 'made' is none in one dataset and present in"):
+        book_push(tmp_path / "home", dataset, "pairs", "anna", name="r", overlap=1, gold=str(gold))
+
+    assert not Review(tmp_path / "home", "r").exists
+
+
+def test_gold_rows_that_are_not_scrubbed_go_only_to_trusted_addresses(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "d", "preference", pairs(3))
+    hidden = [pair("q", "a", "b")]
+    gold = write_dataset(tmp_path / "gold", "preference", hidden, source="hidden", personal_data="present")
+    (tmp_path / "key").write_text("secret-canary")
+    access = Access(tmp_path / "home", "https://argilla.example.com", tmp_path / "key")
+
+    with pytest.raises(UserError, match="may hold personal data and would be sent to https"):
+        push(Push(dataset, "pairs", Choice(gold=str(gold))), access)
+
+
+def test_who_is_refused_the_lock_leaves_the_folder_of_its_owner(tmp_path: Path) -> None:
+    review = Review(tmp_path, "r")
+
+    with review.lock():
+        with pytest.raises(UserError, match="another command is working on the review r"), Review(tmp_path, "r").lock():
+            pass
+        there = review.folder.is_dir()
+
+    assert there
+    assert not review.folder.exists(), "a folder in which nothing was written"
+
+
+@pytest.mark.parametrize("name", ["../r", "a/b", "", ".hidden"])
+def test_a_name_that_is_no_folders_is_refused_before_anything_is_read(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="cannot be a review's name"):
+        pull(name, tmp_path / "out", Access(tmp_path))
+    with pytest.raises(UserError, match="cannot be a review's name"):
+        status(name, Access(tmp_path))
+
+    assert list(tmp_path.iterdir()) == []

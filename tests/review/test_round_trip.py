@@ -22,9 +22,12 @@ import pytest
 from typer.testing import CliRunner
 
 from review.agreement import agreement
-from review.asked import Review, key_of, pseudonym
+from review.asked import Asked, Pushed, Review, key_of, pseudonym
+from review.backend import Access
+from review.backends.argilla import Argilla
 from review.cli import app
 from review.export import Terms, export
+from review.labels import pull
 from review.serving import add_person
 from review.votes import read_votes
 from schemas.dataset import problems
@@ -211,6 +214,58 @@ def test_an_answer_that_was_changed_counts_as_it_is_now(review_server: ReviewSer
     assert [vote.value for vote in votes["better"]] == ["both_bad"]
     assert "why" not in votes
     assert pulled["answers"] == 1
+
+
+def moving(monkeypatch: pytest.MonkeyPatch, changes: int) -> None:
+    """A server of twenty records, read in pages of five, of which the first is deleted after each page; so often."""
+    records, left = list(range(20)), iter(range(changes))
+
+    def ask(self: Argilla, method: str, path: str, *, params: dict[str, Any]) -> dict[str, Any]:
+        page, total = records[params["offset"] : params["offset"] + params["limit"]], len(records)
+        if next(left, None) is not None:
+            records.pop(0)
+        items = []
+        for one in page:
+            answer: dict[str, Any] = {"user_id": "u", "status": "submitted", "updated_at": "2025-03-10T18:00:00"}
+            answer["values"] = {"better": {"value": "neither" if one % 2 else "left"}}
+            items.append({"id": str(one), "external_id": f"thing {one}", "responses": [answer]})
+        return {"items": items, "total": total}
+
+    monkeypatch.setattr(Argilla, "_ask", ask)
+    monkeypatch.setattr("review.backends.argilla.PAGE", 5)
+
+
+def asked_about(home: Path, numbers: range) -> Review:
+    state = Review(home, "r")
+    state.save(Pushed("r", "pairs", "argilla", "preference", {}, "en", 1, {"dataset": "d"}))
+    state.ask([Asked(f"thing {n}", f"row {n}", "h", (0, 1), (1, 1), "s", "", 1) for n in numbers])
+    return state
+
+
+def test_answers_are_read_again_when_a_record_went_meanwhile_and_each_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moving(monkeypatch, changes=1)
+    state = asked_about(tmp_path, range(10))
+
+    found = pull("r", tmp_path / "labels", Access(tmp_path))
+
+    assert {asked for asked, _ in state.answers()} == {f"thing {n}" for n in range(0, 10, 2)}
+    assert (found["foreign"], found["refused"]) == (10, {"better": 5})
+
+
+def test_records_that_never_hold_still_are_said_and_what_was_read_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moving(monkeypatch, changes=1000)
+    state = asked_about(tmp_path, range(10))
+
+    with pytest.raises(UserError, match="keep coming or going") as caught:
+        pull("r", tmp_path / "labels", Access(tmp_path))
+
+    assert "pull again" in str(caught.value.hint)
+    assert len(state.answers()) >= 3
+    assert not (tmp_path / "labels").exists()
 
 
 def test_annotators_see_no_order_no_source_and_no_verdict(review_server: ReviewServer, tmp_path: Path) -> None:

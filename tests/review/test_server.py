@@ -79,6 +79,17 @@ def test_a_port_that_is_taken_is_said_before_anything_is_made(tmp_path: Path) ->
     assert not (tmp_path / "home" / "review" / "people.json").exists()
 
 
+def test_the_address_of_a_server_that_was_killed_is_forgotten_when_another_starts(tmp_path: Path) -> None:
+    left = tmp_path / "home" / "review" / "server.json"
+    left.parent.mkdir(parents=True)
+    left.write_text(json.dumps({"url": "http://127.0.0.1:6900", "pid": 1, "folder": str(left.parent)}))
+
+    ran = review("serve", "--home", tmp_path / "home", "--port", "70000")
+
+    assert ran.returncode == 2
+    assert not left.exists(), "its port may be another's by now"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -264,10 +275,13 @@ def test_a_copy_taken_while_people_answer_is_whole_and_takes_the_place(tmp_path:
         dataset = made_dataset(owner, "copied")
         ids = put_records(owner, dataset, [{"external_id": str(n), "fields": {"text": "退款"}} for n in range(5)])
         answer(one, ids[0], {"verdict": "good"})
+        put_records(owner, dataset, [{"external_id": "0", "fields": {"text": "退款"}}], upsert=True)
+        warned = "Warning" in server.errors.read_text(), "Warning" in (server.home / "review/server.log").read_text()
 
         ran = review("backup", "--home", server.home, "--out", tmp_path / "other" / "review")
         again = review("backup", "--home", server.home, "--out", tmp_path / "other" / "review")
 
+    assert warned == (False, True), "what libraries warn of is in the log, and not on the terminal"
     db = sqlite3.connect(tmp_path / "other" / "review" / "argilla.db")
     assert ran.returncode == 0
     assert again.returncode == 2

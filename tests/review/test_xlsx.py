@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +232,79 @@ def test_unscrubbed_rows_in_workbooks_are_warned_about(tmp_path: Path) -> None:
     found, _ = book_push(tmp_path / "home", dataset, "pairs", "anna", "bo", name="r")
 
     assert [one["kind"] for one in found["findings"]] == ["not_scrubbed"]
+
+
+def saved_at(path: Path, moment: str | None) -> None:
+    """Make a workbook say when it was saved last, or say nothing about it."""
+    with zipfile.ZipFile(path) as packed:
+        parts = {name: packed.read(name) for name in packed.namelist()}
+    core = parts.pop("docProps/core.xml")
+    if moment is not None:
+        parts["docProps/core.xml"] = re.sub(rb"(<dcterms:modified[^>]*>)[^<]*", rb"\g<1>" + moment.encode(), core)
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, data in parts.items():
+            packed.writestr(name, data)
+
+
+def handed_in(book: Path, folder: Path, *answers: Any) -> Path:
+    """A copy of a workbook in a folder of its own, with the same answer in every row."""
+    folder.mkdir()
+    copy = folder / book.name
+    shutil.copy(book, copy)
+    fill(copy, lambda sheet: answer_all(sheet, 6, *answers))
+    return copy
+
+
+def verdicts(folder: Path) -> list[Any]:
+    return [vote.value == vote.shown[0] for vote in read_votes(folder).votes["better"]]
+
+
+@pytest.mark.parametrize("by", ["the workbook's property", "the file's date"])
+def test_an_older_workbook_does_not_take_the_place_of_a_newer_one(tmp_path: Path, by: str) -> None:
+    dataset, home = write_dataset(tmp_path / "d", "preference", pairs(3)), tmp_path / "home"
+    book_push(home, dataset, "pairs", "anna", name="r", overlap=1)
+    (book,) = books(home)
+    for week, answer in ((1, "A is better"), (2, "B is better")):
+        copy = handed_in(book, tmp_path / f"week{week}", answer)
+        moment = datetime(2025, 3, 3 + 7 * week, 18, tzinfo=UTC)
+        if by == "the file's date":
+            saved_at(copy, None)
+            os.utime(copy, (moment.timestamp(), moment.timestamp()))
+        else:
+            saved_at(copy, moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+    newer = pull("r", tmp_path / "labels", Access(home, folder=tmp_path / "week2"))
+    older = pull("r", tmp_path / "labels", Access(home, folder=tmp_path / "week1"))
+
+    assert (newer["changed"], newer["older"]) == (0, 0)
+    assert (older["changed"], older["older"], older["already"]) == (0, 3, True)
+    assert verdicts(tmp_path / "labels") == [False] * 3
+
+
+def test_a_newer_workbook_changes_answers_and_says_how_many(tmp_path: Path) -> None:
+    dataset, home = write_dataset(tmp_path / "d", "preference", pairs(3)), tmp_path / "home"
+    book_push(home, dataset, "pairs", "anna", name="r", overlap=1)
+    (book,) = books(home)
+    saved_at(handed_in(book, tmp_path / "week1", "A is better"), "2025-03-10T18:00:00Z")
+    changed = handed_in(book, tmp_path / "week2", "A is better")
+    fill(changed, lambda sheet: setattr(sheet["F3"], "value", "B is better"))
+    saved_at(changed, "2025-03-10T18:10:00Z")
+
+    pull("r", tmp_path / "labels", Access(home, folder=tmp_path / "week1"))
+    found = pull("r", tmp_path / "labels", Access(home, folder=tmp_path / "week2"))
+
+    assert (found["changed"], found["older"], found["answers"]) == (1, 0, 3)
+    assert sorted(verdicts(tmp_path / "labels")) == [False, True, True]
+    assert {vote.seconds for vote in read_votes(tmp_path / "labels").votes["better"]} == {None}
+
+
+def test_a_workbook_that_was_only_saved_again_gives_the_same_labels(tmp_path: Path) -> None:
+    dataset, home = write_dataset(tmp_path / "d", "preference", pairs(2)), tmp_path / "home"
+    book_push(home, dataset, "pairs", "anna", name="r", overlap=1)
+    fill(books(home)[0], lambda sheet: answer_all(sheet, 6, "A is better"))
+    pull("r", tmp_path / "labels", Access(home))
+    saved_at(books(home)[0], "2099-01-01T00:00:00Z")
+
+    again = pull("r", tmp_path / "labels", Access(home))
+
+    assert (again["already"], again["changed"], again["older"]) == (True, 0, 0)
