@@ -305,7 +305,7 @@ def test_ratings_that_differ_want_no_third_opinion(tmp_path: Path) -> None:
     assert "third_opinion" not in {one["kind"] for one in found["findings"]}
 
 
-@pytest.mark.parametrize(("who", "same", "left"), [("ab", True, 1), ("ac", False, 0)])
+@pytest.mark.parametrize(("who", "same", "left"), [("ab", True, 1), ("ac", False, 0), ("acd", False, 1)])
 def test_third_opinions_of_those_who_had_answered_before_are_said_to_decide_nothing(
     tmp_path: Path, who: str, same: bool, left: int
 ) -> None:
@@ -316,7 +316,8 @@ def test_third_opinions_of_those_who_had_answered_before_are_said_to_decide_noth
     book_push(home, dataset, "pairs", "c", name="r", only=tmp_path / "only")
     again = asked_of(home, "r")[-1]
     said = {(one.id, "a"): {"better": choose(one, 0)}, (one.id, "b"): {"better": choose(one, 1)}}
-    said |= {(again.id, person): {"better": choose(again, 0)} for person in who}  # as on a server, where anybody may
+    for place, person in enumerate(who):  # as on a server, where anybody may answer
+        said[again.id, person] = {"better": choose(again, max(0, place - 1))}
     out, _ = labelled(home, "r", tmp_path / "l", said)
 
     found = agreement(read_votes(out), resamples=10)
