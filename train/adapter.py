@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -25,6 +27,12 @@ class Situation:
     """Layers of the model."""
     hidden_size: int
     """Width of the model."""
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], steps: int) -> Situation:
+        """By the config.json of a model."""
+        layers, width = (int(config.get(name, 0)) for name in ("num_hidden_layers", "hidden_size"))
+        return cls(steps, layers, width)
 
 
 class Adapter(BaseModel, ABC):
@@ -49,6 +57,14 @@ class Adapter(BaseModel, ABC):
 
     def after_step(self, model: Any, step: int) -> None:
         """What it does behind optimizer step `step`, from 1, while the gradients are there."""
+
+    def keep(self, model: Any, folder: Path) -> None:
+        """Write to a checkpoint what is needed to go on from it exactly, besides what PEFT writes."""
+
+    def restore(self, model: Any, folder: Path) -> bool:
+        """Take up all that is trained from a checkpoint, by what `keep` wrote; whether that was done, and PEFT need not
+        load it."""
+        return False
 
     def penalty(self, model: Any) -> Any:
         """A term of the loss that keeps the adapter in shape, as a tensor; None where there is none."""

@@ -1,7 +1,7 @@
 """Chat templates: a conversation as the text a model reads, and which of it the assistant says.
 
-A template is a program of someone else's. It runs in Jinja's sandbox, sees plain values only, and what it writes is cut
-off where it grows out of all proportion.
+A template is a program of someone else's; train/rendering.py says where it runs. It sees plain values only, and what it
+writes is cut off where it grows out of all proportion.
 """
 
 from __future__ import annotations
@@ -14,18 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from jinja2 import nodes
-from jinja2.ext import Extension
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from schemas.errors import UserError, nearest
+from train.rendering import BEGIN, END, Here, Program, TemplateGivenUpError, TemplateRefusesError, apart
 
 FOLDER = Path(__file__).parent / "templates"
 """Where our own templates are."""
-
-BEGIN, END = "\ufdd1", "\ufdd2"
-"""What stands around the assistant's text while a template is rendered: code points that are no characters."""
 
 MAX_TEMPLATE_CHARS = 1 << 18
 _MOST_TIMES = 50
@@ -35,10 +28,6 @@ _MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 Messages = Sequence[Mapping[str, Any]]
 """Turns as templates see them: role, content, and where there are any tool_calls, name, reasoning_content."""
-
-
-class TemplateRefusesError(Exception):
-    """A template does not take a conversation; says why in its own words."""
 
 
 @dataclass(frozen=True)
@@ -51,63 +40,67 @@ class Rendered:
 
 
 class ChatTemplate:
-    """A compiled chat template. `tokens` are the special tokens it may name (bos_token, eos_token, ...)."""
+    """A compiled chat template. `tokens` are the special tokens it may name (bos_token, eos_token, ...); `ours` is one
+    that ships with the program, and runs in this process. Raises UserError where it cannot be read."""
 
-    def __init__(self, text: str, name: str, tokens: Mapping[str, str], *, today: datetime.date | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        name: str,
+        tokens: Mapping[str, str],
+        *,
+        today: datetime.date | None = None,
+        ours: bool = False,
+    ) -> None:
         if len(text) > MAX_TEMPLATE_CHARS:
             raise UserError(f"the chat template of {name} is longer than {MAX_TEMPLATE_CHARS:,} characters")
         self.text = text
         self.name = name
+        self.today = today or datetime.date.today()
+        self.ours = ours
         self.marks_generation = bool(_MARK.search(text))
-        self._tokens = dict(tokens)
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
-        )
-        environment.filters["tojson"] = _tojson
-        environment.globals["raise_exception"] = _refuse
-        day = today or datetime.date.today()
-        environment.globals["strftime_now"] = lambda form: day.strftime(form)
         try:
-            self._compiled = environment.from_string(text)
-        except (jinja2.TemplateError, SyntaxError, RecursionError) as error:
-            raise UserError(
-                f"the chat template of {name} cannot be read: {str(error)[:300]}", hint="see its line there"
-            ) from None
+            self._program: Program = (Here if ours else apart)(text, tuple(tokens.items()), self.today)
+        except TemplateRefusesError as error:
+            raise UserError(f"the chat template of {name} cannot be read: {error}", hint="see its line there") from None
 
     def render(self, messages: Messages, tools: Sequence[Any] | None = None, **variables: Any) -> Rendered:
-        """The conversation as text. Raises TemplateRefusesError."""
-        written: list[str] = []
-        most = _MOST_MORE + _MOST_TIMES * (len(json.dumps(messages)) + len(json.dumps(tools)))
-        said = {"messages": messages, "tools": tools or None, "add_generation_prompt": False}
+        """The conversation as text. Raises TemplateRefusesError; UserError where the template comes to no end again and
+        again."""
+        said = {"messages": messages, "tools": tools or None, "add_generation_prompt": False} | variables
         try:
-            for piece in self._compiled.generate(**self._tokens, **(said | variables)):
-                written.append(piece)
-                most -= len(piece)
-                if most < 0:
-                    raise TemplateRefusesError("the template writes without end")
-        except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
-            raise TemplateRefusesError(f"{error}"[:300]) from None
-        except (OverflowError, RecursionError, MemoryError) as error:
-            raise TemplateRefusesError(type(error).__name__) from None
-        return _without_marks("".join(written))
+            most = _MOST_MORE + _MOST_TIMES * (len(json.dumps(messages)) + len(json.dumps(tools)))
+            return _without_marks(self._program.write(said, most))
+        except TemplateGivenUpError as error:
+            raise UserError(
+                f"the chat template of {self.name} does not work: {error}",
+                hint="choose another with --set chat_template=NAME",
+            ) from None
+        except RecursionError:
+            raise TemplateRefusesError("it is nested too deep") from None
 
 
 def load_template(name: str, tokens: Mapping[str, str], *, today: datetime.date | None = None) -> ChatTemplate:
     """One of our templates by name, or that in a .jinja file. Raises UserError."""
-    path = Path(name) if name.endswith((".jinja", ".j2")) else FOLDER / f"{name}.jinja"
-    if path.parent == FOLDER and name not in ours():
+    path = Path(name) if is_file(name) else FOLDER / f"{name}.jinja"
+    if not is_file(name) and name not in ours():
         raise UserError(f"there is no chat template {name!r}", hint=nearest(name, ours()) + "; or name a .jinja file")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"the chat template {path} cannot be read: {error}", hint="check the path") from None
-    template = ChatTemplate(text, name, tokens, today=today)
+    template = ChatTemplate(text, name, tokens, today=today, ours=not is_file(name))
     if not template.marks_generation:
         raise UserError(
             f"the chat template {path} does not say what the assistant says",
             hint="put {% generation %} and {% endgeneration %} around it, end-of-turn token included",
         )
     return template
+
+
+def is_file(name: str) -> bool:
+    """Whether a name of a chat template is that of a file, and not of one of ours."""
+    return name.endswith((".jinja", ".j2"))
 
 
 def ours() -> list[str]:
@@ -122,7 +115,23 @@ class Chosen:
     template: ChatTemplate
     because: str
     differs_on: tuple[str, ...] = ()
-    """What the model's own template renders otherwise: tools, reasoning."""
+    """What the model's own template renders otherwise: tools, reasoning; turns and system too of one that the recipe
+    names."""
+    asked_for: bool = False
+    """Whether the recipe names it: then it is what the model is served with."""
+
+
+def asked_for(
+    template: ChatTemplate, own: str | None, name: str, tokens: Mapping[str, str], stops: Sequence[str]
+) -> Chosen:
+    """A template that the recipe names, for a model whose own is `own`."""
+    differs: tuple[str, ...] = ()
+    if own is not None:
+        try:
+            differs = _differences(ChatTemplate(own, name, tokens, today=template.today), template, stops)
+        except UserError:
+            differs = ("turns",)  # its own cannot be read
+    return Chosen(template, "chosen by chat_template", differs, asked_for=True)
 
 
 def choose(own: str | None, name: str, tokens: Mapping[str, str], stops: Sequence[str], *, today: Any = None) -> Chosen:
@@ -151,6 +160,11 @@ def choose(own: str | None, name: str, tokens: Mapping[str, str], stops: Sequenc
             "end-of-turn token included, and give --set chat_template=FILE",
         )
     return best
+
+
+def serving_template(template: ChatTemplate) -> str:
+    """A template as models are served with it: the same text, nothing marked."""
+    return re.sub(r"\{%([-+]?)\s*(?:end)?generation\s*([-+]?)%\}", r"{#\1 \2#}", template.text)
 
 
 _TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
@@ -205,28 +219,3 @@ def _without_marks(written: str) -> Rendered:
             pieces.append(piece)
             length += len(piece)
     return Rendered("".join(pieces), tuple(spans))
-
-
-class _Generation(Extension):
-    """`{% generation %} … {% endgeneration %}` around what the assistant says, as transformers has it."""
-
-    tags = {"generation"}  # noqa: RUF012 - Jinja's own declaration
-
-    def parse(self, parser: Any) -> nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return nodes.CallBlock(self.call_method("marked"), [], [], body).set_lineno(line)
-
-    def marked(self, caller: Any) -> str:
-        return f"{BEGIN}{caller()}{END}"
-
-
-def _tojson(
-    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
-) -> str:
-    """JSON as chat templates expect it: nothing escaped for HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def _refuse(message: str) -> None:
-    raise jinja2.TemplateError(message)

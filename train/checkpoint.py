@@ -11,6 +11,9 @@ import orjson
 from schemas.dataset import sha256_of
 from schemas.run import sync_folder, sync_tree, write_durably
 
+CHECKPOINTS = "checkpoints"
+"""Folder of a run that they are in."""
+
 COMPLETE = "COMPLETE"
 """Name of the marker: written when everything else is on disk, and holds each file's size and SHA-256."""
 

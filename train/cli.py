@@ -8,43 +8,41 @@ from typing import Annotated, Any
 import typer
 
 from schemas import console
+from schemas.command import application, copy_report, settings_given
 from schemas.errors import UserError
 
-app = typer.Typer(
-    name="train",
-    help="Fine-tune a model on datasets: plan it, train it, look at what it learnt.",
-    no_args_is_help=True,
-    add_completion=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = application("train", "Fine-tune a model on datasets: plan it, train it, look at what it learnt.")
+EXAMPLE = "learning_rate=1e-4"
+"""What --set looks like."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Put the new result in the place of another one.")]
 Model = Annotated[
     str | None,
     typer.Option("--model", "-m", help="A model's folder, hf:OWNER/NAME or modelscope:OWNER/NAME.", show_default=False),
 ]
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="A recipe (.yaml); options here win.", show_default=False)
+]
+Data = Annotated[list[str] | None, typer.Option("--data", "-d", help="A dataset; may be repeated.", show_default=False)]
+Out = Annotated[str | None, typer.Option("--out", "-o", help="Folder to write the adapter to.")]
+OutFolder = Annotated[Path, typer.Option("--out", "-o", help="Folder to write the model to.", show_default=False)]
+AdapterName = Annotated[str | None, typer.Option("--adapter", help="lora, qlora, dora, full, ... [default: lora]")]
+FromAdapter = Annotated[
+    str | None,
+    typer.Option("--from", help="Go on from this adapter, which is then dpo's reference too.", show_default=False),
+]
+Allow = Annotated[
+    list[str] | None, typer.Option("--allow", help="Train on this source although it denies it; recorded.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show rows, what counts and steps, and train nothing.")]
 ReportFile = Annotated[Path | None, typer.Option("--report", help="Write the HTML report to this file.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="A setting of the recipe: adapter.r=32; may be repeated.")]
 
 
 @app.callback()
-def _train() -> None:
+def _about() -> None:
     """Fine-tune a model on datasets: plan it, train it, look at what it learnt."""
-
-
-def _pairs(items: list[str] | None) -> dict[str, str]:
-    """`--set NAME=VALUE` options as a dict."""
-    found = {}
-    for item in items or []:
-        name, equals, value = item.partition("=")
-        if not equals or not name or not value:
-            raise UserError(
-                f"--set {item!r} is not of the form NAME=VALUE", hint="for example --set learning_rate=1e-4"
-            )
-        found[name] = value
-    return found
 
 
 def _price(said: str | None) -> float | None:
@@ -130,7 +128,8 @@ def plan(
         "optimizer": optimizer,
     }
     wish = Wish(model=model, method=method, gpu=gpu, price=_price(price))
-    found = plan(subject, wish, {name: value for name, value in given.items() if value is not None}, _pairs(set_))
+    options = {name: value for name, value in given.items() if value is not None}
+    found = plan(subject, wish, options, settings_given(set_, EXAMPLE))
     if as_json:
         console.show_json(found)
     else:
@@ -140,7 +139,7 @@ def plan(
 @app.command("import-model")
 def import_model(
     path: Annotated[Path, typer.Argument(help="A GGUF file, or a folder that holds one.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the model to.", show_default=False)],
+    out: OutFolder,
     dtype: Annotated[str, typer.Option("--dtype", help="bf16 or fp32.")] = "bf16",
     tokenizer: Annotated[
         Path | None,
@@ -163,27 +162,43 @@ def import_model(
         imported_page(found)
 
 
+def _given(
+    model: str | None,
+    data: list[str] | None,
+    out: str | None,
+    adapter: str | None,
+    from_adapter: str | None,
+    allow: list[str] | None,
+) -> dict[str, Any]:
+    """Settings that have an option of their own with every method; None where it is not used."""
+    return {
+        "model": model,
+        "data": data or None,
+        "out": out,
+        "adapter": adapter,
+        "from_adapter": from_adapter,
+        "allow": allow or None,
+    }
+
+
+def _train(method: str, config: Path | None, given: dict[str, Any], set_: list[str] | None, **how: Any) -> None:
+    """Put a recipe together and train it."""
+    from train.recipe import load_recipe
+
+    _train_recipe(load_recipe(method, config, given, settings_given(set_, EXAMPLE)), **how)
+
+
 @app.command()
 def sft(
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="A recipe (.yaml); options here win.", show_default=False)
-    ] = None,
+    config: Config = None,
     model: Model = None,
-    data: Annotated[
-        list[str] | None, typer.Option("--data", "-d", help="A dataset; may be repeated.", show_default=False)
-    ] = None,
-    out: Annotated[str | None, typer.Option("--out", "-o", help="Folder to write the adapter to.")] = None,
-    adapter: Annotated[
-        str | None, typer.Option("--adapter", help="lora, qlora, dora, full, ... [default: lora]")
-    ] = None,
-    from_adapter: Annotated[
-        str | None, typer.Option("--from", help="Go on from this adapter.", show_default=False)
-    ] = None,
-    allow: Annotated[
-        list[str] | None, typer.Option("--allow", help="Train on this source although it denies it; recorded.")
-    ] = None,
+    data: Data = None,
+    out: Out = None,
+    adapter: AdapterName = None,
+    from_adapter: FromAdapter = None,
+    allow: Allow = None,
     set_: Set = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show rows, mask and steps, and train nothing.")] = False,
+    dry_run: DryRun = False,
     replace: Replace = False,
     report: ReportFile = None,
     as_json: Json = False,
@@ -192,51 +207,27 @@ def sft(
 
     A run that was cut off goes on from its last whole checkpoint when given again; a finished one is not repeated.
     """
-    from train.recipe import load_recipe
-
-    given = {
-        "model": model,
-        "data": data or None,
-        "out": out,
-        "adapter": adapter,
-        "from_adapter": from_adapter,
-        "allow": allow or None,
-    }
-    recipe = load_recipe("sft", config, given, _pairs(set_))
-    _train_recipe(recipe, dry_run=dry_run, replace=replace, report=report, as_json=as_json)
+    given = _given(model, data, out, adapter, from_adapter, allow)
+    _train("sft", config, given, set_, dry_run=dry_run, replace=replace, report=report, as_json=as_json)
 
 
 @app.command()
 def dpo(
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="A recipe (.yaml); options here win.", show_default=False)
-    ] = None,
+    config: Config = None,
     model: Model = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option("--data", "-d", help="A dataset of preferences; may be repeated.", show_default=False),
-    ] = None,
-    out: Annotated[str | None, typer.Option("--out", "-o", help="Folder to write the adapter to.")] = None,
-    adapter: Annotated[
-        str | None, typer.Option("--adapter", help="lora, qlora, dora, full, ... [default: lora]")
-    ] = None,
-    from_adapter: Annotated[
-        str | None,
-        typer.Option("--from", help="Go on from this adapter, which is then the reference too.", show_default=False),
-    ] = None,
+    data: Data = None,
+    out: Out = None,
+    adapter: AdapterName = None,
+    from_adapter: FromAdapter = None,
     loss: Annotated[
         str | None, typer.Option("--loss", help="sigmoid, hinge, ipo, sigmoid_norm or simpo. [default: sigmoid]")
     ] = None,
     beta: Annotated[
         float | None, typer.Option("--beta", help="How little the model may depart from the reference. [default: 0.1]")
     ] = None,
-    allow: Annotated[
-        list[str] | None, typer.Option("--allow", help="Train on this source although it denies it; recorded.")
-    ] = None,
+    allow: Allow = None,
     set_: Set = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show pairs, lengths and steps, and train nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     replace: Replace = False,
     report: ReportFile = None,
     as_json: Json = False,
@@ -246,20 +237,8 @@ def dpo(
     What the reference says is computed once and kept in .assay/reference. A run that was cut off goes on from its last
     whole checkpoint when given again.
     """
-    from train.recipe import load_recipe
-
-    given = {
-        "model": model,
-        "data": data or None,
-        "out": out,
-        "adapter": adapter,
-        "from_adapter": from_adapter,
-        "loss_type": loss,
-        "beta": beta,
-        "allow": allow or None,
-    }
-    recipe = load_recipe("dpo", config, given, _pairs(set_))
-    _train_recipe(recipe, dry_run=dry_run, replace=replace, report=report, as_json=as_json)
+    given = _given(model, data, out, adapter, from_adapter, allow) | {"loss_type": loss, "beta": beta}
+    _train("dpo", config, given, set_, dry_run=dry_run, replace=replace, report=report, as_json=as_json)
 
 
 def _train_recipe(recipe: Any, *, dry_run: bool, replace: bool, report: Path | None, as_json: bool) -> None:
@@ -292,11 +271,7 @@ def _train_recipe(recipe: Any, *, dry_run: bool, replace: bool, report: Path | N
                 lambda step, steps, record: shown.at(step, round(step * batch), step_label(step, steps, record)),
                 replace=replace,
             )
-    if report is not None:
-        import shutil
-
-        report.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(found.folder / "report.html", report)
+    copy_report(found.folder, report)
     if as_json:
         console.show_json(found.as_json())
     else:
@@ -326,11 +301,7 @@ def show(
     from train.running import read_report
 
     found = read_report(folder)
-    if report is not None:
-        from train.report_page import run_page
-
-        report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(run_page(found), encoding="utf-8")
+    copy_report(folder, report)
     if as_json:
         console.show_json(found)
     else:
@@ -340,7 +311,7 @@ def show(
 @app.command()
 def merge(
     adapter: Annotated[Path, typer.Argument(help="An adapter's folder.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the model to.", show_default=False)],
+    out: OutFolder,
     model: Model = None,
     dtype: Annotated[str, typer.Option("--dtype", help="bf16, fp16 or fp32; never 4 bits.")] = "bf16",
     replace: Replace = False,

@@ -21,10 +21,14 @@ import orjson
 
 from schemas.errors import UserError
 from schemas.excerpt import excerpt
-from train.chat_template import BEGIN, END, ChatTemplate, Rendered, TemplateRefusesError
+from train.chat_template import ChatTemplate, Rendered
 from train.recipe import Reasoning, Truncation
+from train.rendering import BEGIN, END, TemplateRefusesError
 
 ROLES = ("system", "user", "assistant", "tool")
+ENCODING = 1
+"""Raised whenever the same row, template and tokenizer give other tokens or weights than before."""
+
 BATCH = 512
 """Rows that are tokenised at once, on all cores."""
 
@@ -131,6 +135,10 @@ class _Aside(Exception):  # noqa: N818 - a verdict on a row
         super().__init__(reason)
         self.reason = reason
         self.detail = detail
+
+
+class _Silent(_Aside):
+    """None of the answers counts."""
 
 
 class Encoder:
@@ -356,7 +364,7 @@ class Encoder:
                 after += len(said[after:]) - len(said[after:].lstrip("\n"))
                 silent.append((begin, begin + after))
         if not any(weights):
-            raise _Aside(Reason.LOST, "the chat template leaves the reasoning out")
+            raise _Silent(Reason.LOST, "the chat template leaves the reasoning out")
         return _Prepared(messages, weights, tools, rendered, silent, literal)
 
     def _finish(self, ready: _Prepared, encoding: Any, told: Told) -> tuple[Ids, Weights]:
@@ -381,17 +389,20 @@ class Encoder:
         return ids, weights
 
     def _without_oldest(self, ready: _Prepared) -> tuple[Ids, Weights] | None:
-        """The row without as few of its oldest exchanges as make it fit, or with the last exchange alone; None if it
-        has only one."""
+        """The row without as few of its oldest exchanges as make it fit, or else without as many as still leave an
+        answer that counts; None if it has only one."""
         head = [one for one in ready.messages[:1] if one["role"] == "system"]
         asked = [place for place, one in enumerate(ready.messages) if one["role"] == "user"][1:]
-        low, high, found = 0, len(asked) - 1, None
+        low, high, found, shortest = 0, len(asked) - 1, None, None
         while low <= high:  # what is left only gets shorter, so half of the places can be ruled out each time
             middle = (low + high) // 2
             rest = ready.messages[asked[middle] :]
             answers = sum(one["role"] == "assistant" for one in rest)
             try:
                 again = self._rendered([*head, *rest], ready.weights[-answers:], ready.tools, literal=ready.literal)
+            except _Silent:
+                high = middle - 1  # without still older ones
+                continue
             except _Aside:
                 low = middle + 1
                 continue
@@ -399,8 +410,8 @@ class Encoder:
             if len(tokens[0]) <= self.max_length:
                 found, high = tokens, middle - 1
             else:
-                found, low = (tokens if middle == len(asked) - 1 else found), middle + 1
-        return found
+                shortest, low = tokens, middle + 1
+        return found if found is not None else shortest
 
     def _tokens(
         self,

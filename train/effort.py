@@ -25,13 +25,23 @@ def operations_of_token(shape: Shape, setup: Setup, length: float) -> float:
     weights, which a frozen model does without; 2 again for what checkpointing computes twice; and causal attention.
     """
     full = setup.adapter == "full"
-    passes = (6 if full else 4) + (2 if setup.checkpointing else 0)
-    attention = (2 if setup.checkpointing else 0) + 6
-    if setup.method == "dpo":
-        passes, attention = 2 * (passes + 2), 2 * (attention + 2)  # both answers, and the reference's forward pass
+    answers = 2 if setup.method == "dpo" else 1
+    passes = answers * ((6 if full else 4) + (2 if setup.checkpointing else 0))
+    attention = answers * ((2 if setup.checkpointing else 0) + 6)
     trained = 0 if full else adapter_parameters(shape, setup.adapter, setup.r) * 6
-    slower = DEQUANTISING if setup.adapter == "qlora" else 1.0
-    return slower * (passes * shape.active + trained + attention * shape.layers * shape.attention * length)
+    return _slower(setup) * (passes * shape.active + trained + attention * shape.layers * shape.attention * length)
+
+
+def operations_of_reference(shape: Shape, setup: Setup, length: float) -> float:
+    """Operations for one token of each pair that the reference takes: one forward pass over both answers, computed once
+    in a run; 0 for a method without one."""
+    if setup.method != "dpo":
+        return 0.0
+    return _slower(setup) * 2 * (2 * shape.active + 2 * shape.layers * shape.attention * length)
+
+
+def _slower(setup: Setup) -> float:
+    return DEQUANTISING if setup.adapter == "qlora" else 1.0
 
 
 def cpu_speed() -> float:

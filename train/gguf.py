@@ -60,17 +60,11 @@ def import_gguf(
         with run_into(out, print_, replace=replace) as run:
             run.clear()  # a conversion takes seconds to minutes; half of one is not worth trusting
             source = read_gguf(files)
-            weights = _write_weights(source, run.folder, dtype)
-            config = _config(source, dtype)
-            _write_json(run.folder / "config.json", config)
-            told = write_tokenizer(source, run.folder, tokenizer)
-            _write_json(run.folder / "generation_config.json", _ids(config))
-            verified = _verified(run.folder, files, weights["parameters"])
+            told = write_model(source, run.folder, dtype, tokenizer)
+            verified = _verified(run.folder, files, told["parameters"])
             result = {
                 "architecture": source.architecture,
-                "parameters": weights["parameters"],
                 "dtype": dtype,
-                "bytes": weights["bytes"],
                 **told,
                 "verified": verified,
                 "warnings": _warnings(source, told, verified),
@@ -91,6 +85,17 @@ def import_gguf(
         result = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["result"]
         return {"model": str(out), **result, "done_before": True}
     return {"model": str(out), **result, "done_before": False}
+
+
+def write_model(source: GgufModel, folder: Path, dtype: str, tokenizer: Path | None = None) -> dict[str, Any]:
+    """Write a GGUF model as a model's folder, as `import_gguf` does, and compare nothing. Returns {parameters, bytes,
+    tokenizer, chat_template}. Raises UserError for what cannot be converted."""
+    weights = _write_weights(source, folder, dtype)
+    config = _config(source, dtype)
+    _write_json(folder / "config.json", config)
+    told = write_tokenizer(source, folder, tokenizer)
+    _write_json(folder / "generation_config.json", _ids(config))
+    return {**weights, **told}
 
 
 def _write_weights(source: GgufModel, folder: Path, dtype: str) -> dict[str, int]:
@@ -291,8 +296,8 @@ def _verified(folder: Path, files: list[Path], parameters: int) -> dict[str, Any
 
     from train.model import load_model, load_tokenizer
 
-    enough = 10 * parameters < _free_memory() and len(files) == 1
-    if 5 * parameters > _free_memory():
+    enough = 10 * parameters < free_memory() and len(files) == 1
+    if 5 * parameters > free_memory():
         return {"loads": None, "compared": False, "because": "the model does not fit into the memory free here"}
     tokenizer = load_tokenizer(folder)
     ids = torch.tensor([tokenizer.encode("Verify once, then trust: 你好 2024.", add_special_tokens=False)[:64]])
@@ -350,7 +355,7 @@ def _transformers_reading(path: Path, folder: Path) -> Any:
     return model.eval()
 
 
-def _free_memory() -> float:
+def free_memory() -> float:
     """Bytes that can be used without swapping."""
     try:
         said = Path("/proc/meminfo").read_text(encoding="ascii")

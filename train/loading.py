@@ -13,7 +13,7 @@ from train.adapter import Adapter, Situation
 from train.model import load_model
 
 if TYPE_CHECKING:
-    from train.running import Policy
+    from train.policy import Policy
 
 UNTRAINED = 0.05
 """An embedding whose length is below this part of the median's was never trained."""
@@ -35,9 +35,7 @@ def load_base(folder: Path, policy: Policy) -> Any:
         if policy.device != "cpu":
             settings["device_map"] = {"": 0}
     dtype = policy.compute if policy.weights == "nf4" else policy.weights
-    model = load_model(folder, dtype=dtype, quantization=quantization, **settings)
-    model.config.use_cache = False
-    return model
+    return load_model(folder, dtype=dtype, quantization=quantization, **settings)
 
 
 def adapted(base: Any, adapter: Adapter, situation: Situation, start: str | None, policy: Policy) -> Any:
@@ -53,12 +51,6 @@ def adapted(base: Any, adapter: Adapter, situation: Situation, start: str | None
             model = PeftModel.from_pretrained(base, start, is_trainable=True)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise UserError(f"{start} does not fit the model: {error}"[:500], hint="name its own base model") from None
-        found = type(model.active_peft_config)
-        if found is not type(config):
-            raise UserError(
-                f"{start} is a {found.__name__}, and the recipe's adapter is {type(config).__name__}",
-                hint="set the same adapter as it was trained with",
-            )
     else:
         try:
             model = get_peft_model(base, config)

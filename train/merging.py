@@ -7,7 +7,6 @@ away (huggingface/peft#2321).
 from __future__ import annotations
 
 import datetime
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,18 @@ from schemas.errors import UserError
 from schemas.manifest import MANIFEST, fingerprint, library_versions
 from schemas.run import AlreadyDone, run_into, write_durably
 from train.adapter import ADAPTERS, Adapter
-from train.model import find_model, load_model, load_tokenizer, quietly
-from train.running import adapter_hash, model_hash
+from train.identity import adapter_hash, check_base, stop_ids_of
+from train.model import (
+    copy_tokenizer,
+    find_model,
+    load_model,
+    load_tokenizer,
+    model_hash,
+    quietly,
+    read_json_object,
+    write_chat_template,
+    write_stop_ids,
+)
 
 MOST_KL = 0.05
 """Nats per token that the merged model may differ from adapter and base together; bf16 alone gives about 0.001."""
@@ -39,10 +48,10 @@ def merge(
     """Write the model that an adapter makes of its base to `out`. Raises UserError for an adapter that cannot be
     merged, and when the result does not behave as adapter and base do."""
     mark = adapter_hash(folder)
-    config = _adapter_config(folder)
+    config = read_json_object(folder / "adapter_config.json")
     _check_mergeable(folder, config)
     model = find_model(base or str(config.get("base_model_name_or_path", "")))
-    _check_base(folder, model.path)
+    check_base(folder, model.path)
     made = fingerprint({"command": "merge", "adapter": mark, "base": model_hash(model.path), "dtype": dtype})
     try:
         with run_into(out, made, replace=replace) as run:
@@ -74,15 +83,6 @@ def merge(
     return {"model": str(out), "adapter": str(folder), "base": model.name, "dtype": dtype, "verified": told["verified"]}
 
 
-def _adapter_config(folder: Path) -> dict[str, Any]:
-    path = folder / "adapter_config.json"
-    try:
-        found = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError:
-        raise UserError(f"{path} is damaged", hint="train it again", file=str(path)) from None
-    return found if isinstance(found, dict) else {}
-
-
 def _check_mergeable(folder: Path, config: dict[str, Any]) -> None:
     from schemas.lookup import find, names
 
@@ -96,19 +96,6 @@ def _check_mergeable(folder: Path, config: dict[str, Any]) -> None:
             )
 
 
-def _check_base(folder: Path, base: Path) -> None:
-    """Raise UserError when the adapter says that it was trained on another base."""
-    manifest = folder / MANIFEST
-    if not manifest.is_file():
-        return
-    said = orjson.loads(manifest.read_bytes()).get("identity", {}).get("model")
-    if said is not None and said != model_hash(base):
-        raise UserError(
-            f"{base} is not the model that {folder} was trained on: its weights, config or tokenizer differ",
-            hint="name the right one with --model",
-        )
-
-
 def _write(adapter: Path, base: Path, out: Path, dtype: str) -> dict[str, float]:
     """Merge into `out`; what was measured."""
     from peft import PeftModel
@@ -120,13 +107,12 @@ def _write(adapter: Path, base: Path, out: Path, dtype: str) -> dict[str, float]
         merged = together.merge_and_unload(safe_merge=True)
         merged.save_pretrained(out, safe_serialization=True)
     del together, merged
-    for name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"):
-        source = adapter if (adapter / name).is_file() else base
-        if (source / name).is_file():
-            shutil.copyfile(source / name, out / name)
-    if (adapter / "chat_template.jinja").is_file() or (base / "chat_template.jinja").is_file():
-        source = adapter if (adapter / "chat_template.jinja").is_file() else base
-        shutil.copyfile(source / "chat_template.jinja", out / "chat_template.jinja")
+    for folder in (base, adapter):
+        copy_tokenizer(folder, out)
+    if not (adapter / "chat_template.jinja").is_file() and isinstance(tokenizer.chat_template, str):
+        write_chat_template(out, tokenizer.chat_template)
+    if stops := stop_ids_of(adapter):
+        write_stop_ids(out, stops)
     for path in out.glob("*.safetensors"):
         path.chmod((out / "config.json").stat().st_mode)
     after = _log_probabilities(load_model(out, dtype=dtype).eval(), tokenizer)

@@ -6,12 +6,15 @@ fetched, and HF_ENDPOINT says from where.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,21 @@ WANTED = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "LICENSE*", 
 
 PLANNED = ("config.json", "tokenizer.json", WEIGHTS[1])
 """What is fetched to plan with."""
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+"""All that a tokenizer is made of."""
+
+LEARNING_LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
+"""Those that decide what a model says and learns: with another version of one the same run gives other numbers."""
 
 MAX_CONFIG_BYTES = 4 << 20
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -125,6 +143,72 @@ def weight_files(folder: Path) -> list[str]:
     if odd:
         raise UserError(f"{index} names a file outside the folder: {odd[0]!r}", hint="do not use this model")
     return files
+
+
+def model_hash(folder: Path) -> str:
+    """Identifies a model by its bytes, all of them: config, tokenizer and weights."""
+    found = hashlib.sha256()
+    for name in ("config.json", "tokenizer.json", *weight_files(folder)):
+        path = folder / name
+        if path.is_file():
+            said = path.stat()
+            digest = _sha256(path.resolve(), said.st_ino, said.st_size, said.st_mtime_ns, said.st_ctime_ns)
+            found.update(f"{name} {digest}\n".encode())
+    return found.hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: Path, inode: int, size: int, written: int, changed: int) -> str:
+    """Read once in a process as long as nobody writes the file."""
+    from schemas.dataset import sha256_of
+
+    return sha256_of(path)
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy a tokenizer's files, its chat template among them."""
+    for name in TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
+
+
+def write_chat_template(folder: Path, text: str) -> None:
+    """Make it the chat template of the tokenizer in a folder, and the only one: of two, programs take either."""
+    (folder / "chat_template.jinja").write_text(text, encoding="utf-8")
+    path = folder / "tokenizer_config.json"
+    if path.is_file():
+        said = read_json_object(path)
+        if said.pop("chat_template", None) is not None:
+            path.write_text(json.dumps(said, ensure_ascii=False, indent=2), encoding="utf-8")
+
+
+def write_end_of_turn(folder: Path, token: str) -> None:
+    """Make a token the one that the tokenizer in a folder ends a turn with."""
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        path = folder / name
+        if path.is_file() or name == "tokenizer_config.json":
+            said = read_json_object(path) if path.is_file() else {}
+            path.write_text(json.dumps(said | {"eos_token": token}, ensure_ascii=False, indent=2), encoding="utf-8")
+
+
+def write_stop_ids(folder: Path, ids: Sequence[int]) -> None:
+    """Make these the tokens at which the model in a folder stops, by its config.json and its generation_config.json."""
+    stops = ids[0] if len(ids) == 1 else list(ids)
+    for name in ("config.json", "generation_config.json"):
+        path = folder / name
+        if path.is_file():
+            path.write_text(json.dumps(read_json_object(path) | {"eos_token_id": stops}, indent=2), encoding="utf-8")
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """What a JSON file of a model or adapter says. Raises UserError where it is damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is damaged", hint="get it again", file=str(path))
+    return found
 
 
 def load_tokenizer(folder: Path) -> Any:

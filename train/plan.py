@@ -16,7 +16,7 @@ from typing import Any, cast, get_args
 
 from schemas.errors import UserError, nearest
 from train.cards import SIZES_GB, USUAL_TFLOPS, Card, card_named
-from train.effort import CPU_UTILISATION, UTILISATION, cpu_speed, operations_of_token
+from train.effort import CPU_UTILISATION, UTILISATION, cpu_speed, operations_of_reference, operations_of_token
 from train.known_models import KNOWN, known_config
 from train.lengths import TURN_TOKENS, Lengths, lengths_of
 from train.memory import OPTIMIZER_BYTES, AdapterName, Memory, Precision, Setup, adapter_parameters, memory_of
@@ -267,6 +267,7 @@ def _work(shape: Shape, wish: Wish, setup: Setup, lengths: Lengths | None, card:
     steps = wish.max_steps if wish.max_steps > 0 else max(math.ceil(wish.epochs * per_epoch), 1)
     tokens = steps * wish.accumulation * min(wish.batch_size, sequences) * of_sequence
     operations = tokens * operations_of_token(shape, setup, of_sequence)
+    operations += (lengths.rows + lengths.held_out) * lengths.mean * operations_of_reference(shape, setup, of_sequence)
     speed, shares = (
         (cpu_speed(), CPU_UTILISATION) if card is None else ((card.tflops or USUAL_TFLOPS) * 1e12, UTILISATION)
     )

@@ -24,13 +24,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - everybody's name of it
 
-from schemas.dataset import sha256_of
 from schemas.errors import UserError
+from schemas.manifest import library_versions
 from train.data import TokenRows
-from train.model import weight_files
+from train.model import LEARNING_LIBRARIES, model_hash
 
 if TYPE_CHECKING:
-    from train.running import Policy
+    from train.policy import Policy
 
 FOLDER = "reference"
 """Where in the project home the files are."""
@@ -48,12 +48,10 @@ _RECORD = struct.Struct("<16sdI")
 
 
 def reference_key(model: Path, policy: Policy, adapter: str | None) -> str:
-    """Identifies a reference model by its bytes, all of them, and by how they are computed with. `adapter`: the hash of
-    the one that it wears, if it does."""
+    """Identifies a reference model by its bytes, all of them, and by how and by what they are computed with. `adapter`:
+    the hash of the one that it wears, if it does."""
     found = hashlib.sha256(f"{VERSION} {policy.device} {policy.weights} {policy.compute} {policy.attention}".encode())
-    for name in ("config.json", *weight_files(model)):
-        found.update(f" {name} {sha256_of(model / name)}".encode())
-    found.update(f" {adapter}".encode())
+    found.update(f" {model_hash(model)} {sorted(library_versions(LEARNING_LIBRARIES).items())} {adapter}".encode())
     return found.hexdigest()
 
 

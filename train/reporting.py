@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,31 +12,13 @@ import yaml
 
 from schemas.excerpt import excerpt
 from schemas.manifest import library_versions
+from train.chat_template import serving_template
 from train.data import Piece
-from train.running import (
-    CARD,
-    LINEAGE,
-    REPORT,
-    REPORT_JSON,
-    Job,
-    Tokens,
-    is_ours,
-    serving_template,
-)
+from train.model import copy_tokenizer, write_chat_template, write_end_of_turn, write_stop_ids
+from train.running import CARD, LINEAGE, REPORT, REPORT_JSON, Job, Tokens
 from train.trainer import LOG, read_log
 
 _LIBRARIES = ("assay", "torch", "transformers", "peft", "bitsandbytes", "accelerate")
-
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-)
 
 _CURVE_POINTS = 400
 _KEEP_LOGGED = 2_000
@@ -56,7 +37,7 @@ def report_of(job: Job, tokens: Tokens, facts: Mapping[str, Any], log: Sequence[
         "device": job.policy.said(),
         "template": {
             "name": job.chosen.template.name,
-            "ours": is_ours(job.chosen.template),
+            "ours": job.chosen.template.ours,
             "because": job.chosen.because,
         },
         "data": [
@@ -114,17 +95,21 @@ def finish(job: Job, tokens: Tokens, folder: Path, facts: Mapping[str, Any]) -> 
     (folder / REPORT).write_text(run_page(report), encoding="utf-8")
     (folder / CARD).write_text(model_card(report), encoding="utf-8")
     (folder / LINEAGE).write_bytes(orjson.dumps(_lineage(job, tokens), option=orjson.OPT_INDENT_2))
-    for name in _TOKENIZER_FILES:
-        if (job.model.path / name).is_file():
-            shutil.copyfile(job.model.path / name, folder / name)
+    _write_served(job, folder)
+    return report
+
+
+def _write_served(job: Job, folder: Path) -> None:
+    """Beside what was trained, what it is served with: tokenizer, chat template and end of turn as it was trained."""
+    copy_tokenizer(job.model.path, folder)
     for path in folder.glob("*.safetensors"):
         path.chmod((folder / LOG).stat().st_mode)  # safetensors makes its files readable to their owner alone
     if job.recipe.settings.eos_token is not None:
-        job.tokenizer.eos_token = job.recipe.settings.eos_token
-        job.tokenizer.save_pretrained(folder)
-    if is_ours(job.chosen.template) and job.tokenizer.chat_template is None:
-        (folder / "chat_template.jinja").write_text(serving_template(job.chosen), encoding="utf-8")
-    return report
+        write_end_of_turn(folder, job.recipe.settings.eos_token)
+    if job.chosen.asked_for:
+        write_chat_template(folder, serving_template(job.chosen.template))
+    if job.recipe.adapter_name == "full":
+        write_stop_ids(folder, job.stop_ids)
 
 
 def _lineage(job: Job, tokens: Tokens) -> dict[str, Any]:

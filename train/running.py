@@ -7,15 +7,11 @@ or `train resume`, goes on from the last whole one; what is published has the ad
 from __future__ import annotations
 
 import datetime
-import hashlib
 import os
-import resource
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,156 +19,31 @@ import numpy as np
 import orjson
 
 from schemas.dataset import written
-from schemas.errors import UserError, UserErrors
+from schemas.errors import UserError
 from schemas.manifest import MANIFEST, fingerprint, library_versions
 from schemas.run import AlreadyDone, run_into, write_durably
-from train.adapter import Situation
-from train.chat_template import FOLDER, ChatTemplate, Chosen, choose, load_template
-from train.checkpoint import checkpoints
+from train.chat_template import Chosen, asked_for, choose, is_file, load_template
+from train.checkpoint import CHECKPOINTS, checkpoints
 from train.data import Encoder, Piece, TokenRows, Told, gathered, shown
-from train.model import ModelFolder, find_model, load_tokenizer, weight_files
+from train.identity import as_it_was_made, changes, check_base, identity_of
+from train.model import ModelFolder, find_model, load_tokenizer
 from train.pairs import PairEncoder, PairRows, gathered_pairs, shown_pair, told_by_lengths, warnings_of
+from train.policy import Policy, gate, policy_for
 from train.reading import Material, open_material
 from train.recipe import KINDS, DpoTraining, Recipe
 
 SETTINGS = "settings.json"
 """In the temporary folder: what run it is, so that it can be resumed and what changed can be named."""
 
-CHECKPOINTS = "checkpoints"
 SET_ASIDE = "set_aside.jsonl"
 LINEAGE = "lineage.json"
 CARD = "README.md"
 REPORT = "report.html"
 REPORT_JSON = "report.json"
 
-NOT_IDENTITY = ("out", "report_to", "keep_checkpoints", "save_total_limit", "torch_threads", "allow", "data", "model")
-"""Settings that change nothing about what is learnt, or enter the fingerprint by what they name."""
-
 _LIBRARIES = ("assay", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "safetensors")
 
 ROWS_SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Policy:
-    """How the device is used."""
-
-    device: str
-    """cpu or cuda."""
-    weights: str
-    """Data type the weights are held in: fp32, bf16, or nf4 where the base is quantised."""
-    compute: str
-    """Data type that products are computed in."""
-    gradient_checkpointing: bool
-    attention: str
-    threads: int
-    because: str
-
-    def said(self) -> str:
-        """In one line, for people."""
-        where = f"{self.device}, {self.threads} threads" if self.device == "cpu" else self.device
-        checkpointing = "on" if self.gradient_checkpointing else "off"
-        return (
-            f"{where}; weights {self.weights}, computed in {self.compute}; attention {self.attention}; gradient "
-            f"checkpointing {checkpointing} ({self.because})"
-        )
-
-
-def policy_for(recipe: Recipe, device: str, *, bf16_works: bool = True, threads: int | None = None) -> Policy:
-    """How a device is used for a recipe. On a CPU everything is fp32: bf16 is 1.7 times as slow there, and five times
-    under NF4 (measured, transformers 5.23). On CUDA bf16, NF4 where the adapter asks for it, and checkpointing."""
-    settings, adapter = recipe.settings, recipe.adapter
-    half = settings.bf16 if settings.bf16 is not None else device == "cuda" and bf16_works
-    compute = "bf16" if half else "fp32"
-    # Weights that are trained stay in fp32: steps smaller than bf16 can hold would be lost.
-    held = "fp32" if device == "cpu" or recipe.adapter_name == "full" else compute
-    asked = settings.gradient_checkpointing
-    checkpointing = asked if asked is not None else device == "cuda" and recipe.adapter_name != "prefix_tuning"
-    because = "bf16 and checkpointing fit more onto a card" if device == "cuda" else "fp32 is fastest on a CPU"
-    return Policy(
-        device,
-        "nf4" if adapter.quantised else held,
-        compute,
-        checkpointing,
-        settings.attn_implementation,
-        threads or settings.torch_threads or free_cores(),
-        because,
-    )
-
-
-def free_cores() -> int:
-    """Cores that nothing else is using, at least 1: threads that wait for a busy core spin, and slow each other down
-    tenfold. OMP_NUM_THREADS counts where it is set."""
-    if (said := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(said):
-        return int(said)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - round(os.getloadavg()[0]))
-
-
-def gate(recipe: Recipe, policy: Policy, config: Mapping[str, Any], *, validation: bool | None = None) -> list[str]:
-    """Raise UserErrors for combinations that break or mislead in silence, before anything is loaded; returns what is
-    worth a warning. `validation`: whether there will be any; None while it is not known."""
-    settings, adapter, name = recipe.settings, recipe.adapter, recipe.adapter_name
-    errors: list[UserError] = []
-
-    def refuse(message: str, hint: str) -> None:
-        errors.append(UserError(message, hint=hint))
-
-    if adapter.prompt_learning and settings.packing:
-        refuse(
-            f"{name} and packing do not go together: packed rows would read each other (PEFT ignores positions)",
-            "set packing: false",
-        )
-    if name == "prefix_tuning" and policy.gradient_checkpointing:
-        refuse(
-            "prefix_tuning and gradient checkpointing do not go together: the prefix is lost when layers run again",
-            "set gradient_checkpointing: false",
-        )
-    if recipe.method == "dpo" and settings.packing:
-        refuse("packing is for conversations, and dpo compares pairs", "set packing: false")
-    if recipe.method == "dpo" and settings.neftune_noise_alpha:
-        refuse("noise on one side only would be taken for preference", "leave neftune_noise_alpha out")
-    if settings.attn_implementation == "flash_attention_2" and find_spec("flash_attn") is None:
-        refuse("flash_attention_2 is not installed", "set attn_implementation: sdpa; packing is exact there too")
-    if settings.attn_implementation == "flash_attention_2" and policy.device == "cpu":
-        refuse("flash_attention_2 needs a GPU", "set attn_implementation: sdpa")
-    if adapter.quantised and find_spec("bitsandbytes") is None:
-        refuse(f"{name} needs bitsandbytes", "pip install bitsandbytes, or set adapter: lora")
-    if policy.device == "cpu" and settings.optim in ("adamw_8bit", "paged_adamw_8bit"):
-        refuse(f"optim {settings.optim} needs a GPU", "set optim: adamw_torch")
-    for logger in settings.report_to:
-        if find_spec(logger) is None:
-            refuse(f"report_to names {logger}, which is not installed", f"pip install {logger}, or leave it out")
-    window = config.get("max_position_embeddings")
-    if isinstance(window, int) and settings.max_length > window:
-        refuse(
-            f"max_length {settings.max_length:,} is more than the {window:,} positions of the model",
-            f"at most {window}",
-        )
-    if config.get("quantization_config") and not adapter.quantised:
-        refuse("the model's weights are quantised already", "use the original model, or adapter: qlora on it")
-    if settings.from_adapter and name == "full":
-        refuse("from_adapter goes on from an adapter, and full trains the model", "name the trained model as `model`")
-    if validation is False and settings.early_stopping_patience:
-        refuse("early_stopping_patience needs validation rows", "set validation: 0.05, or `curate split` the dataset")
-    every_eval, every_save = settings.eval_steps, settings.save_steps
-    if settings.load_best_model_at_end and validation and every_eval and every_save and every_save % every_eval:
-        refuse(
-            f"save_steps {every_save} is no multiple of eval_steps {every_eval}: the best may have no checkpoint",
-            "make it one, or set load_best_model_at_end: false",
-        )
-    if errors:
-        raise UserErrors(errors) if len(errors) > 1 else errors[0]
-    warnings = []
-    if adapter.cannot_be_served:
-        warnings.append(adapter.cannot_be_served)
-    if getattr(adapter, "modules_to_save", ()):
-        warnings.append("vLLM serves no adapter with modules_to_save: merge it first")
-    if getattr(adapter, "r", 0) > 16:
-        warnings.append(f"vLLM serves rank {adapter.r} only when started with --max-lora-rank {adapter.r}")  # type: ignore[attr-defined]
-    if policy.device == "cpu" and policy.compute == "bf16":
-        warnings.append("bf16 on a CPU is slower than fp32: leave bf16 out")
-    return warnings
 
 
 @dataclass
@@ -222,6 +93,10 @@ def prepare(recipe: Recipe, *, device: str | None = None) -> Job:
     recipe = recipe.within(model.config.get("max_position_embeddings"))
     settings = recipe.settings
     before = unfinished(Path(settings.out))
+    told: list[str] = []
+    if settings.from_adapter and recipe.adapter_name != "full":  # which the gate refuses
+        check_base(Path(settings.from_adapter), model.path)
+        recipe, told = as_it_was_made(recipe, model)
     bf16_works = True
     if device is None:
         import torch
@@ -240,12 +115,14 @@ def prepare(recipe: Recipe, *, device: str | None = None) -> Job:
     tokenizer = load_tokenizer(model.path)
     today = before.get("started") or datetime.date.today().isoformat()
     chosen, stop_ids = template_for(recipe, model, tokenizer, datetime.date.fromisoformat(today))
-    if chosen.differs_on:
-        warnings.append(
-            f"the chat template {chosen.template.name} writes {' and '.join(chosen.differs_on)} otherwise than the "
-            "model's own: rows with them are trained as they will not be served"
-        )
+    warnings += template_warnings(recipe, model, tokenizer, chosen)
     identity = identity_of(recipe, model, material, chosen, stop_ids)
+    begun = before.get("policy")
+    if begun is not None and begun != policy.precision() and before.get("identity") == identity:
+        told.append(
+            f"the run was begun on {' '.join(begun)} and goes on on {' '.join(policy.precision())} (device, weights, "
+            "products): its numbers are not those of a run that was not cut off"
+        )
     return Job(
         recipe,
         model,
@@ -257,7 +134,7 @@ def prepare(recipe: Recipe, *, device: str | None = None) -> Job:
         fingerprint({"command": recipe.method, **identity}),
         identity,
         today,
-        [*material.warnings, *warnings],
+        [*material.warnings, *told, *warnings],
     )
 
 
@@ -276,14 +153,37 @@ def template_for(
             )
         stops.add(int(added))
     names = [str(tokenizer.convert_ids_to_tokens(one)) for one in sorted(stops)]
-    if settings.chat_template is not None:
-        template = load_template(settings.chat_template, tokens, today=today)
-        return Chosen(template, "chosen by chat_template"), tuple(sorted(stops))
     own = tokenizer.chat_template
     if isinstance(own, Mapping):
         own = own.get("default")
     name = model.path.name if Path(model.name).exists() else model.name
+    if settings.chat_template is not None:
+        template = load_template(settings.chat_template, tokens, today=today)
+        return asked_for(template, own, name, tokens, names), tuple(sorted(stops))
     return choose(own, name, tokens, names, today=today), tuple(sorted(stops))
+
+
+def template_warnings(recipe: Recipe, model: ModelFolder, tokenizer: Any, chosen: Chosen) -> list[str]:
+    """What the chosen template and end of turn mean for those who serve the model."""
+    found = []
+    name, differs, token = chosen.template.name, ", ".join(chosen.differs_on), recipe.settings.eos_token
+    if differs and chosen.asked_for:
+        found.append(
+            f"the chat template {name} writes {differs} otherwise than the model's own: serve what is trained with the "
+            "chat_template.jinja beside it, not with the model's"
+        )
+    elif differs:
+        found.append(
+            f"the chat template {name} writes {differs} otherwise than the model's own: rows with them are trained as "
+            "they will not be served"
+        )
+    stops = _stop_ids(model, tokenizer)
+    if token is not None and recipe.adapter_name != "full" and tokenizer.convert_tokens_to_ids(token) not in stops:
+        found.append(
+            f"the model does not stop at {token} by itself: where its adapter is served beside it, name that as a "
+            "stop token; `train merge` writes it into the model"
+        )
+    return found
 
 
 def _stop_ids(model: ModelFolder, tokenizer: Any) -> list[int]:
@@ -295,50 +195,6 @@ def _stop_ids(model: ModelFolder, tokenizer: Any) -> list[int]:
         except (orjson.JSONDecodeError, AttributeError):
             raise UserError(f"{path} is damaged", hint="get the model again", file=str(path)) from None
     return [one for said in found for one in (said if isinstance(said, list) else [said]) if isinstance(one, int)]
-
-
-def identity_of(
-    recipe: Recipe, model: ModelFolder, material: Material, chosen: Chosen, stop_ids: Sequence[int]
-) -> dict[str, Any]:
-    """Everything that decides what is learnt: settings, rows, model, tokenizer, template. Not paths, not the device."""
-    filled = {name: value for name, value in recipe.filled().items() if name not in NOT_IDENTITY}
-    if recipe.settings.from_adapter:
-        filled["from_adapter"] = adapter_hash(Path(recipe.settings.from_adapter))
-    return {
-        "settings": filled,
-        "data": [[one.manifest.digest, one.manifest.fingerprint] for one in material.datasets],
-        "model": model_hash(model.path),
-        "template": hashlib.sha256(chosen.template.text.encode()).hexdigest(),
-        "stop_ids": list(stop_ids),
-    }
-
-
-def model_hash(folder: Path) -> str:
-    """Identifies a model without reading all of it: its config and tokenizer, and of each file of weights its size, the
-    names and shapes in it, and three stretches of 64 KiB."""
-    found = hashlib.sha256()
-    for name in ("config.json", "tokenizer.json"):
-        if (folder / name).is_file():
-            found.update((folder / name).read_bytes())
-    for name in weight_files(folder):
-        path = folder / name
-        size = path.stat().st_size
-        found.update(f"{name} {size}".encode())
-        with path.open("rb") as file:
-            header = int.from_bytes(file.read(8), "little")
-            found.update(file.read(min(header, 64 << 20)))
-            for place in (8 + header, size // 2, max(size - (1 << 16), 0)):
-                file.seek(place)
-                found.update(file.read(1 << 16))
-    return found.hexdigest()
-
-
-def adapter_hash(folder: Path) -> str:
-    """Identifies an adapter by its bytes. Raises UserError where there is none."""
-    files = [folder / name for name in ("adapter_config.json", "adapter_model.safetensors")]
-    if not all(path.is_file() for path in files):
-        raise UserError(f"{folder} holds no adapter", hint="name a folder with adapter_model.safetensors")
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def working_folder(out: Path) -> Path:
@@ -362,27 +218,12 @@ def check_unfinished(job: Job, *, replace: bool) -> None:
     kept = checkpoints(working_folder(job.out) / CHECKPOINTS)
     if not before or not kept or replace or before.get("fingerprint") == job.fingerprint:
         return
-    changed = _changes(before.get("identity", {}), job.identity)
+    changed = changes(before.get("identity", {}), job.identity)
     raise UserError(
         f"{working_folder(job.out)} holds an unfinished run that is not this one: "
         + (f"{', '.join(changed)} changed" if changed else "it was made by another version"),
         hint="change it back to go on from its last checkpoint; give --replace to begin anew, or another --out",
     )
-
-
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    names = [name for name in ("data", "model", "template", "stop_ids") if before.get(name) != now.get(name)]
-    old, new = before.get("settings", {}), now["settings"]
-    for name in sorted(old.keys() | new.keys()):
-        if old.get(name) != new.get(name):
-            pair = [old.get(name), new.get(name)]
-            names.append(f"{name} ({_short(pair[0])} → {_short(pair[1])})")
-    return names
-
-
-def _short(value: Any) -> str:
-    text = str(value.get("use", value)) if isinstance(value, dict) else str(value)
-    return text if len(text) <= 40 else text[:39] + "…"
 
 
 def tokens_of(job: Job, tell: Callable[[int], None] = lambda rows: None) -> Tokens:
@@ -444,6 +285,11 @@ def tokens_of(job: Job, tell: Callable[[int], None] = lambda rows: None) -> Toke
     if told.set_aside:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in told.reasons.items())
         job.warnings.append(f"{len(told.set_aside):,} of {told.rows:,} rows are set aside: {reasons}")
+    if told.turns_dropped:
+        job.warnings.append(
+            f"{told.turns_dropped:,} rows are longer than max_length {settings.max_length:,} and lose their oldest "
+            "turns"
+        )
     if told.answers_cut:
         job.warnings.append(
             f"{told.answers_cut:,} answers are cut off at max_length {settings.max_length:,}: the model does not see "
@@ -563,20 +409,6 @@ def read_report(folder: Path) -> dict[str, Any]:
     return found
 
 
-def memory_gb(device: str) -> float:
-    """The most memory that this process has held, in GB (10⁹ bytes): on the card, or resident."""
-    if device == "cuda":
-        import torch
-
-        return round(float(torch.cuda.max_memory_allocated()) / 1e9, 3)
-    status = Path("/proc/self/status")
-    if status.is_file():  # a process begins with its parent's ru_maxrss, but with a high-water mark of its own
-        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return round(int(peak.split()[1]) * 1024 / 1e9, 3)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 3)
-
-
 def planned(job: Job, tokens: Tokens) -> dict[str, Any] | None:
     """What the plan says of the job's memory, in GB; None where it knows no such model or adapter."""
     from train.memory import Setup, memory_of
@@ -605,12 +437,6 @@ def planned(job: Job, tokens: Tokens) -> dict[str, Any] | None:
     )
     memory = memory_of(shape, setup)
     return {"memory_gb": {part: round(getattr(memory, part) / 1e9, 3) for part in ("low", "expected", "high")}}
-
-
-def situation(job: Job, tokens: Tokens) -> Situation:
-    """What the job's adapter must know."""
-    config = job.model.config
-    return Situation(tokens.steps, int(config.get("num_hidden_layers", 0)), int(config.get("hidden_size", 0)))
 
 
 def dry(job: Job, tokens: Tokens) -> dict[str, Any]:
@@ -653,6 +479,7 @@ def _settings(job: Job) -> dict[str, Any]:
         "recipe": _at_home(job.recipe.filled()),
         "started": job.started,
         "threads": job.policy.threads,
+        "policy": job.policy.precision(),
         "versions": library_versions(_LIBRARIES),
     }
 
@@ -660,6 +487,8 @@ def _settings(job: Job) -> dict[str, Any]:
 def _at_home(filled: dict[str, Any]) -> dict[str, Any]:
     """A filled recipe that can be read from any working directory."""
     there = {name: filled[name] for name in ("model", "from_adapter") if filled[name] and Path(filled[name]).exists()}
+    if is_file(filled["chat_template"] or ""):
+        there["chat_template"] = filled["chat_template"]
     absolute = {name: str(Path(path).resolve()) for name, path in there.items()}
     return filled | absolute | {"data": [str(Path(path).resolve()) for path in filled["data"]]}
 
@@ -689,15 +518,3 @@ def _write_manifest(job: Job, folder: Path, facts: Mapping[str, Any]) -> None:
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     write_durably(folder / MANIFEST, orjson.dumps(said, option=orjson.OPT_INDENT_2))
-
-
-def serving_template(chosen: Chosen) -> str:
-    """A template of ours as models are served with it: the same text, nothing marked."""
-    import re
-
-    return re.sub(r"\{%(-?)\s*(?:end)?generation\s*(-?)%\}", r"{#\1 \2#}", chosen.template.text)
-
-
-def is_ours(template: ChatTemplate) -> bool:
-    """Whether a template is one that ships with the program."""
-    return (FOLDER / f"{template.name}.jinja").is_file()

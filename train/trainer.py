@@ -61,6 +61,8 @@ class Durable:
         try:
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
             if self.args.should_save:
+                if self.adapter is not None:
+                    self.adapter.keep(self.model, folder)
                 seal(folder)
         except (OSError, RuntimeError, SafetensorError) as error:
             if not _is_full(error, root):
@@ -75,6 +77,14 @@ class Durable:
         if self.args.should_save:
             best = self.state.best_model_checkpoint
             prune(root, self.keep, Path(best) if best else None)
+
+    def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.adapter is None or not self.adapter.restore(self.model, Path(resume_from_checkpoint)):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+
+    def _load_best_model(self: Any) -> None:
+        if self.adapter is None or not self.adapter.restore(self.model, Path(self.state.best_model_checkpoint)):
+            super()._load_best_model()  # type: ignore[misc]
 
 
 class Recorder(TrainerCallback):  # type: ignore[misc] # transformers has no types here
@@ -96,6 +106,11 @@ class Recorder(TrainerCallback):  # type: ignore[misc] # transformers has no typ
         self.tokens_before = kept[-1].get("tokens", 0) if kept else 0
         self.path.write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in kept))
         self.began = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Log ahead of each checkpoint: what is summed up since the last time is in none, and would be lost."""
+        if control.should_save:
+            control.should_log = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any) -> None:
         """Append what is logged."""

@@ -21,7 +21,7 @@ from typing import Any, cast
 from tests.train.conftest import cut_of, smollm2_folder
 from train.memory import AdapterName, Setup, memory_of
 from train.model import read_config
-from train.running import memory_gb
+from train.policy import memory_gb
 from train.shapes import shape_of
 
 LAYERS = (6, 12, 30)

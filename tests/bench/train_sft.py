@@ -53,8 +53,8 @@ def ours(model: Path, data: list[Any], steps: int, batch: int, packing: bool) ->
     from train.loading import adapted, load_base
     from train.methods.sft import Collator, Sequences, SftTrainer
     from train.model import load_tokenizer, quietly
+    from train.policy import policy_for
     from train.recipe import load_recipe
-    from train.running import policy_for
 
     recipe = load_recipe("sft", None, {"model": str(model), "data": ["-"], "out": "-"}, {})
     policy = policy_for(recipe, "cpu", threads=1)

@@ -85,6 +85,14 @@ def _cache() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a llama of two layers that knows nothing."""
+    from tests.train.small import tiny_model
+
+    return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold a lock between processes: tests run in several."""

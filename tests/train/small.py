@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,10 @@ import numpy as np
 
 from schemas.dataset import Dataset
 from tests.helpers import write_rows
+from train.recipe import load_recipe
+from train.running import Job, Outcome, carry_out, prepare, tokens_of
+
+ROOT = Path(__file__).parents[2]
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -118,3 +126,61 @@ def questions(count: int, *, split: bool = True) -> list[dict[str, Any]]:
 def read_json(path: Path) -> Any:
     """What a JSON file says."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def job_of(method: str, model: Path, data: Path, out: Path, **settings: Any) -> Job:
+    """A short run on the CPU; `adapter__r=4` is the setting adapter.r."""
+    usual = {"per_device_train_batch_size": 4, "max_steps": 6, "eval_steps": 2, "learning_rate": 1e-2}
+    given = {name.replace("__", "."): json.dumps(value) for name, value in (usual | settings).items()}
+    recipe = load_recipe(method, None, {"model": str(model), "data": [str(data)], "out": str(out)}, given)
+    return prepare(recipe, device="cpu")
+
+
+def train_with(
+    method: str,
+    model: Path,
+    data: Path,
+    out: Path,
+    tell: Callable[..., None] = lambda *_: None,
+    replace: bool = False,
+    **settings: Any,
+) -> Outcome:
+    """A short run carried out."""
+    made = job_of(method, model, data, out, **settings)
+    return carry_out(made, tokens_of(made), tell, replace=replace)
+
+
+def log(folder: Path) -> list[dict[str, Any]]:
+    """A run's log without what depends on the clock."""
+    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{name: value for name, value in json.loads(line).items() if name != "seconds"} for line in lines]
+
+
+class CutOff(BaseException):
+    """Stands for whatever ends a process."""
+
+
+def cut_at(step: int) -> Callable[..., None]:
+    """What a run is to tell its steps to, for it to end at one."""
+
+    def cut(at: int, *_: Any) -> None:
+        if at == step:
+            raise CutOff
+
+    return cut
+
+
+def kill(method: str, model: Path, data: Path, out: Path, step: int, **settings: Any) -> None:
+    """Begin a short run in a process of its own, and kill that at a step."""
+    script = (
+        "import json, os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from tests.train.small import train_with\n"
+        f"kill = lambda step, *_: os.kill(os.getpid(), signal.SIGKILL) if step == {step} else None\n"
+        "train_with(sys.argv[1], *map(Path, sys.argv[2:5]), kill, **json.loads(sys.argv[5]))\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    said = [method, str(model), str(data), str(out), json.dumps(settings)]
+    command = [sys.executable, "-W", "ignore", "-c", script, *said]
+    killed = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]

@@ -10,8 +10,8 @@ import pytest
 
 from schemas.errors import UserError
 from tests.train.small import CHATML
-from train.chat_template import ChatTemplate, TemplateRefusesError, choose, load_template, ours
-from train.running import serving_template
+from train.chat_template import ChatTemplate, choose, load_template, ours, serving_template
+from train.rendering import TemplateRefusesError
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 STOPS = ["<|im_end|>", "<|user|>", "<|observation|>"]
@@ -123,7 +123,7 @@ def test_what_is_served_is_what_was_trained(name: str) -> None:
         {"role": "assistant", "content": "y"},
     ]
 
-    served = serving_template(chosen)
+    served = serving_template(chosen.template)
 
     assert "generation %" not in served
     assert ChatTemplate(served, name, TOKENS).render(messages).text == chosen.template.render(messages).text

@@ -293,3 +293,17 @@ def test_packs_are_nearly_full() -> None:
     packs = pack(lengths, 1024)
 
     assert sum(lengths) / (1024 * len(packs)) > 0.98
+
+
+def test_exchanges_go_only_as_long_as_an_answer_is_left_that_counts() -> None:
+    pieces = [("user", "u" * 60), ("assistant", "kept " + "a" * 60), ("user", "v" * 60), ("assistant", "b" * 60)]
+    silent = [(role, text, {"weight": 0.0}) if role == "assistant" else (role, text) for role, text in pieces[2:] * 2]
+    told = Told()
+    made = encoder(max_length=500)
+
+    (found,) = made.encode([row(*pieces[:2], *pieces[:2], *silent)], told)
+
+    said = marked(made.tokenizer, found.ids.tolist(), found.weights.tolist())
+    assert said.count("⟦kept") == 1, "one of the two had to go, and both others are read only"
+    assert len(found.ids) <= 500
+    assert (told.turns_dropped, told.answers_cut) == (1, 0)

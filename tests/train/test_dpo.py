@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +17,31 @@ from typer.testing import CliRunner
 from schemas.dataset import Dataset
 from schemas.errors import UserError, UserErrors
 from tests.helpers import write_rows
-from tests.train.small import byte_tokenizer, chat_dataset, questions, read_json, tiny_model
+from tests.train.small import (
+    CutOff,
+    byte_tokenizer,
+    chat_dataset,
+    cut_at,
+    job_of,
+    kill,
+    log,
+    questions,
+    read_json,
+    tiny_model,
+    train_with,
+)
 from train.chat_template import load_template
 from train.cli import app
 from train.data import Told
 from train.methods.dpo import DpoTrainer, pair_losses
 from train.pairs import PairEncoder, belief, gathered_pairs, told_by_lengths
+from train.policy import Policy
 from train.recipe import DpoTraining, load_recipe
 from train.reference import append_records, read_records, reference_key
-from train.running import Job, Outcome, Policy, carry_out, prepare, recipe_of, tokens_of, working_folder
+from train.running import carry_out, prepare, recipe_of, tokens_of, working_folder
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+job = partial(job_of, "dpo")
+train = partial(train_with, "dpo")
 
 
 @pytest.fixture(scope="module")
@@ -79,26 +85,6 @@ def pairs_dataset(folder: Path, rows: Sequence[Mapping[str, Any]], **source: Any
     told = {"kind": "build", "training": "allowed", "licence": "CC0-1.0", "personal_data": "none", **source}
     (made,) = import_files([file], folder, Reading(), told).datasets
     return made
-
-
-def job(model: Path, data: Path, out: Path, **settings: Any) -> Job:
-    usual = {"per_device_train_batch_size": 4, "max_steps": 6, "eval_steps": 2, "learning_rate": 1e-2}
-    given = {name.replace("__", "."): json.dumps(value) for name, value in (usual | settings).items()}
-    recipe = load_recipe("dpo", None, {"model": str(model), "data": [str(data)], "out": str(out)}, given)
-    return prepare(recipe, device="cpu")
-
-
-def train(
-    model: Path, data: Path, out: Path, tell: Callable[..., None] = lambda *_: None, replace: bool = False, **more: Any
-) -> Outcome:
-    made = job(model, data, out, **more)
-    return carry_out(made, tokens_of(made), tell, replace=replace)
-
-
-def log(folder: Path) -> list[dict[str, Any]]:
-    """A run's log without what depends on the clock."""
-    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [{name: value for name, value in json.loads(line).items() if name != "seconds"} for line in lines]
 
 
 def log_prob(loaded: Any, ids: Any, weights: Any) -> float:
@@ -549,22 +535,14 @@ def test_a_pair_of_the_weight_two_counts_as_two(model: Path, tmp_path: Path) -> 
     assert found.report["loss"]["first"] == pytest.approx(math.log(2), abs=1e-5)
 
 
-class CutOff(BaseException):
-    """Stands for whatever ends a process."""
-
-
 @pytest.mark.parametrize("step", [0, 1, 4])
 def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not(step: int, model: Path, data: Path, tmp_path: Path) -> None:
     more: dict[str, Any] = {"adapter__lora_dropout": 0.1, "seed": 3}
     expected = train(model, data, tmp_path / "whole", **more)
 
-    def cut(at: int, *_: Any) -> None:
-        if at == step:
-            raise CutOff
-
     Path(".assay/reference").rename("gone")
     with pytest.raises(CutOff):
-        train(model, data, tmp_path / "out", cut, **more)
+        train(model, data, tmp_path / "out", cut_at(step), **more)
     found = train(model, data, tmp_path / "out", **more)
 
     assert found.report["resumed_from"] == {0: None, 1: None, 4: 2}[step]
@@ -573,20 +551,25 @@ def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not(step: int, model: Path,
     assert (found.folder / weights).read_bytes() == (expected.folder / weights).read_bytes()
 
 
+def test_sums_between_logged_steps_and_the_patience_survive_a_cut(model: Path, data: Path, tmp_path: Path) -> None:
+    more: dict[str, Any] = {
+        "logging_steps": 3, "save_steps": 2, "max_steps": 20, "learning_rate": 1e-12, "early_stopping_patience": 2,
+    }  # fmt: skip
+    expected = train(model, data, tmp_path / "whole", **more)
+    with pytest.raises(CutOff):
+        train(model, data, tmp_path / "out", cut_at(6), **more)
+
+    found = train(model, data, tmp_path / "out", **more)
+
+    assert found.report["resumed_from"] == 4
+    assert log(found.folder) == log(expected.folder)
+    assert found.report["steps"] == expected.report["steps"] < 20
+
+
 def test_a_run_that_was_killed_is_resumed_by_its_folder_alone(model: Path, data: Path, tmp_path: Path) -> None:
     expected = train(model, data, tmp_path / "whole")
     out = tmp_path / "out"
-    script = (
-        "import os, signal, sys\n"
-        "from pathlib import Path\n"
-        "from tests.train.test_dpo import train\n"
-        "kill = lambda step, *_: os.kill(os.getpid(), signal.SIGKILL) if step == 5 else None\n"
-        "train(*map(Path, sys.argv[1:4]), kill)\n"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-W", "ignore", "-c", script, str(model), str(data), str(out)]
-    killed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    kill("dpo", model, data, out, 5)
     Path(".assay/reference").rename("gone")
 
     made = prepare(recipe_of(out), device="cpu")

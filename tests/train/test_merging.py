@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from schemas.errors import UserError
-from tests.train.small import chat_dataset, questions, tiny_model
-from tests.train.test_sft import train
+from tests.train.small import chat_dataset, questions, tiny_model, train_with
 from train.merging import merge
 
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+train = partial(train_with, "sft")
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +52,11 @@ def test_another_base_than_it_was_trained_on_is_refused(model: Path, data: Path,
         merge(adapter, tmp_path / "merged", base=str(other))
     with pytest.raises(UserError, match="there is no data type 'nf4'"):
         merge(adapter, tmp_path / "merged", dtype="nf4")
+
+
+def test_a_damaged_manifest_is_a_users_error(model: Path, data: Path, tmp_path: Path) -> None:
+    adapter = train(model, data, tmp_path / "adapter", max_steps=1).folder
+    (adapter / "manifest.json").write_bytes(b'{"identity": {')
+
+    with pytest.raises(UserError, match=r"manifest\.json is damaged"):
+        merge(adapter, tmp_path / "merged")

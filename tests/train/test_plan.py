@@ -12,7 +12,7 @@ import pytest
 from schemas.errors import UserError, UserErrors
 from tests.helpers import curate, write_rows
 from train.cards import card_named
-from train.effort import operations_of_token
+from train.effort import operations_of_reference, operations_of_token
 from train.known_models import KNOWN, known_config
 from train.lengths import Lengths, lengths_of
 from train.memory import Setup, adapter_parameters, memory_of
@@ -398,6 +398,15 @@ def test_operations_are_six_for_a_parameter_and_token_of_full_training_and_four_
 
     assert full == pytest.approx(6 * shape.active, rel=0.01)
     assert frozen == pytest.approx(4 * shape.active, rel=0.01)
+
+
+def test_what_the_reference_takes_is_counted_once_and_not_in_every_epoch() -> None:
+    shape = known("llama-7b")
+    pairs, alone = (Setup(adapter="lora", method=method, checkpointing=False, r=1) for method in ("dpo", "sft"))
+
+    assert operations_of_token(shape, pairs, 1) == pytest.approx(2 * operations_of_token(shape, alone, 1), rel=0.01)
+    assert operations_of_reference(shape, pairs, 1) == pytest.approx(2 * 2 * shape.active, rel=0.01)
+    assert operations_of_reference(shape, alone, 1) == 0
 
 
 @pytest.mark.parametrize(

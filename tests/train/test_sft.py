@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,45 +13,33 @@ import torch
 
 from schemas.errors import UserError, UserErrors
 from schemas.lookup import names
-from tests.train.small import chat_dataset, questions, read_json, tiny_model
+from tests.train.small import (
+    CutOff,
+    chat_dataset,
+    cut_at,
+    job_of,
+    kill,
+    log,
+    questions,
+    read_json,
+    tiny_model,
+    train_with,
+)
 from train import trainer as train_module
 from train.adapter import ADAPTERS
 from train.checkpoint import checkpoints
+from train.loop import arguments_of
 from train.methods.sft import Collator, Sequences, SftTrainer
 from train.recipe import load_recipe
-from train.running import Job, Outcome, Tokens, carry_out, done, prepare, recipe_of, tokens_of, working_folder
+from train.running import Tokens, carry_out, done, prepare, recipe_of, tokens_of, working_folder
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+job = partial(job_of, "sft")
+train = partial(train_with, "sft")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return chat_dataset(tmp_path_factory.mktemp("data") / "chat", questions(40)).folder
-
-
-def job(model: Path, data: Path, out: Path, **settings: Any) -> Job:
-    usual = {"per_device_train_batch_size": 4, "max_steps": 6, "eval_steps": 2, "learning_rate": 1e-2}
-    given = {name.replace("__", "."): json.dumps(value) for name, value in (usual | settings).items()}
-    recipe = load_recipe("sft", None, {"model": str(model), "data": [str(data)], "out": str(out)}, given)
-    return prepare(recipe, device="cpu")
-
-
-def train(
-    model: Path, data: Path, out: Path, tell: Callable[..., None] = lambda *_: None, replace: bool = False, **more: Any
-) -> Outcome:
-    made = job(model, data, out, **more)
-    return carry_out(made, tokens_of(made), tell, replace=replace)
-
-
-def log(folder: Path) -> list[dict[str, Any]]:
-    """A run's log without what depends on the clock."""
-    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [{name: value for name, value in json.loads(line).items() if name != "seconds"} for line in lines]
 
 
 def loss_of(folder: Path, base: Path, tokens: Tokens) -> float:
@@ -172,21 +156,13 @@ def test_two_batches_of_two_are_one_batch_of_four(model: Path, data: Path, tmp_p
     assert [one["loss"] for one in log(parts.folder) if "loss" in one] == pytest.approx(expected, abs=1e-4)
 
 
-class CutOff(BaseException):
-    """Stands for whatever ends a process."""
-
-
 @pytest.mark.parametrize("step", [1, 4])
 def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not(step: int, model: Path, data: Path, tmp_path: Path) -> None:
     more: dict[str, Any] = {"adapter__lora_dropout": 0.1, "seed": 3}
     expected = train(model, data, tmp_path / "whole", **more)
 
-    def cut(at: int, *_: Any) -> None:
-        if at == step:
-            raise CutOff
-
     with pytest.raises(CutOff):
-        train(model, data, tmp_path / "out", cut, **more)
+        train(model, data, tmp_path / "out", cut_at(step), **more)
     found = train(model, data, tmp_path / "out", **more)
 
     assert found.report["resumed_from"] == {1: None, 4: 2}[step]
@@ -198,17 +174,7 @@ def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not(step: int, model: Path,
 def test_a_run_that_was_killed_is_resumed_by_its_folder_alone(model: Path, data: Path, tmp_path: Path) -> None:
     expected = train(model, data, tmp_path / "whole")
     out = tmp_path / "out"
-    script = (
-        "import os, signal, sys\n"
-        "from pathlib import Path\n"
-        "from tests.train.test_sft import train\n"
-        "kill = lambda step, *_: os.kill(os.getpid(), signal.SIGKILL) if step == 5 else None\n"
-        "train(*map(Path, sys.argv[1:4]), kill)\n"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "ignore", "-c", script, str(model), str(data), str(out)]
-    killed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    kill("sft", model, data, out, 5)
     newest = checkpoints(working_folder(out) / "checkpoints")[-1]
     (newest / "optimizer.pt").write_bytes((newest / "optimizer.pt").read_bytes()[:1000])
 
@@ -221,12 +187,8 @@ def test_a_run_that_was_killed_is_resumed_by_its_folder_alone(model: Path, data:
 
 
 def test_a_changed_setting_or_dataset_is_refused_by_name(model: Path, data: Path, tmp_path: Path) -> None:
-    def cut(step: int, *_: Any) -> None:
-        if step == 3:
-            raise CutOff
-
     with pytest.raises(CutOff):
-        train(model, data, tmp_path / "out", cut)
+        train(model, data, tmp_path / "out", cut_at(3))
     other = chat_dataset(tmp_path / "other", questions(41)).folder
 
     with pytest.raises(UserError, match=r"seed \(42 → 43\) changed"):
@@ -317,13 +279,18 @@ def test_validation_is_reported_by_task(model: Path, data: Path, tmp_path: Path)
     assert set(outcome.report["eval"]["by_task"]) == {"en", "zh"}
 
 
-def test_the_best_step_is_kept_and_not_the_last(model: Path, tmp_path: Path) -> None:
+def misleading(folder: Path) -> Path:
+    """A dataset whose validation rows are the opposite of what can be learnt from the others."""
     rows = [
         {"messages": [("user", str(place)), ("assistant", ("z" if held else "a") * 9)], "split": part}
         for place in range(24)
         for held, part in [(place % 4 == 0, "validation" if place % 4 == 0 else "train")]
     ]
-    made = job(model, chat_dataset(tmp_path / "chat", rows).folder, tmp_path / "out", max_steps=12)
+    return chat_dataset(folder, rows).folder
+
+
+def test_the_best_step_is_kept_and_not_the_last(model: Path, tmp_path: Path) -> None:
+    made = job(model, misleading(tmp_path / "chat"), tmp_path / "out", max_steps=12)
     tokens = tokens_of(made)
 
     outcome = carry_out(made, tokens, lambda *_: None)
@@ -473,3 +440,79 @@ def test_an_adapter_is_gone_on_from(model: Path, data: Path, tmp_path: Path) -> 
     assert second.report["loss"]["first"] < first.report["loss"]["first"]
     with pytest.raises(UserError, match="is a LoraConfig, and the recipe's adapter is IA3Config"):
         train(model, data, tmp_path / "third", from_adapter=str(first.folder), adapter="ia3")
+
+
+def test_adalora_goes_on_with_the_ranks_it_had_found(model: Path, data: Path, tmp_path: Path) -> None:
+    more: dict[str, Any] = {
+        "adapter": "adalora", "adapter__deltaT": 1, "adapter__tfinal": 0.4, "adapter__target_r": 4, "max_steps": 10,
+    }  # fmt: skip
+    expected = train(model, data, tmp_path / "whole", **more)
+    weights = "adapter_model.safetensors"
+    for step, whole in ((5, 4), (9, 8)):  # while ranks are chosen, and when they are fixed
+        out = tmp_path / f"cut-{step}"
+        kill("sft", model, data, out, step, **more)
+
+        found = train(model, data, out, **more)
+
+        assert found.report["resumed_from"] == whole
+        assert log(found.folder) == log(expected.folder)
+        assert (found.folder / weights).read_bytes() == (expected.folder / weights).read_bytes()
+
+
+def test_the_best_step_of_adalora_may_be_one_with_more_ranks_than_the_last(model: Path, tmp_path: Path) -> None:
+    data = misleading(tmp_path / "chat")
+    more: dict[str, Any] = {"adapter": "adalora", "adapter__tinit": 0.5, "learning_rate": 0.1, "max_steps": 16}
+    made = job(model, data, tmp_path / "out", **more)
+    tokens = tokens_of(made)
+
+    outcome = carry_out(made, tokens, lambda *_: None)
+
+    looked = outcome.report["eval"]
+    assert looked["best"] < looked["last"]
+    assert loss_of(outcome.folder, model, tokens) == pytest.approx(looked["best"], rel=1e-4)
+
+
+def test_how_long_early_stopping_has_waited_survives_a_cut(model: Path, data: Path, tmp_path: Path) -> None:
+    more: dict[str, Any] = {
+        "learning_rate": 1e-12, "max_steps": 20, "early_stopping_patience": 3, "eval_steps": 1, "save_steps": 1,
+    }  # fmt: skip
+    expected = train(model, data, tmp_path / "whole", **more)
+    with pytest.raises(CutOff):
+        train(model, data, tmp_path / "out", cut_at(4), **more)
+
+    found = train(model, data, tmp_path / "out", **more)
+
+    assert found.report["resumed_from"] == 3
+    assert found.report["steps"] == expected.report["steps"] < 20
+
+
+def test_what_is_summed_up_between_two_logged_steps_survives_a_cut(model: Path, data: Path, tmp_path: Path) -> None:
+    more: dict[str, Any] = {"logging_steps": 3, "eval_steps": 2, "save_steps": 2, "max_steps": 7}
+    expected = train(model, data, tmp_path / "whole", **more)
+    with pytest.raises(CutOff):
+        train(model, data, tmp_path / "out", cut_at(6), **more)
+
+    found = train(model, data, tmp_path / "out", **more)
+
+    assert found.report["resumed_from"] == 4
+    assert log(found.folder) == log(expected.folder)
+    assert [one["step"] for one in log(found.folder) if "loss" in one] == [2, 3, 4, 6, 7]
+
+
+def test_of_several_cards_one_is_used(model: Path, data: Path, tmp_path: Path) -> None:
+    made = job(model, data, tmp_path / "out")
+
+    arguments = arguments_of(made, tokens_of(made), tmp_path / "checkpoints")
+
+    assert arguments.n_gpu == 1
+
+
+def test_rows_that_lose_turns_are_warned_of(model: Path, tmp_path: Path) -> None:
+    rows = questions(10)
+    rows[0]["messages"] = [("user", "u" * 200), ("assistant", "a" * 200), ("user", "b"), ("assistant", "c")]
+    data = chat_dataset(tmp_path / "chat", rows).folder
+
+    made = job(model, data, tmp_path / "out", max_length=200)
+    tokens_of(made)
+
+    assert any("1 rows are longer than max_length 200 and lose their oldest turns" in one for one in made.warnings)

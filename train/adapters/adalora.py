@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, ClassVar
 
 from train.adapter import Adapter, Setting, Situation
+
+STATE = "adalora.safetensors"
+"""In a checkpoint: all of its factors, and what ranks are chosen by."""
+
+SCORES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+"""PEFT's names of the importance of each number, and of its mean and spread over the steps."""
 
 
 class Adalora(Adapter):
@@ -41,6 +49,36 @@ class Adalora(Adapter):
 
     def after_step(self, model: Any, step: int) -> None:
         model.base_model.update_and_allocate(step)
+
+    def keep(self, model: Any, folder: Path) -> None:
+        """What ranks are chosen by, and every factor: PEFT writes those that are in use, in tensors cut to size."""
+        from safetensors.torch import save_file
+
+        held = {f"trained/{name}": one.detach() for name, one in model.named_parameters() if one.requires_grad}
+        for part in SCORES:
+            scores = getattr(model.base_model.rankallocator, part)
+            held |= {f"{part}/{name}": one for name, one in scores.items()}
+        pattern = json.dumps(model.active_peft_config.rank_pattern)
+        save_file({name: one.contiguous() for name, one in held.items()}, folder / STATE, {"rank_pattern": pattern})
+
+    def restore(self, model: Any, folder: Path) -> bool:
+        import torch
+        from safetensors import safe_open
+
+        found: dict[str, dict[str, Any]] = {part: {} for part in ("trained", *SCORES)}
+        with safe_open(folder / STATE, framework="pt", device=str(model.device)) as held:
+            pattern = json.loads(held.metadata()["rank_pattern"])
+            for key in held.keys():  # noqa: SIM118 - it is no dict
+                part, _, name = key.partition("/")
+                found[part][name] = held.get_tensor(key)
+        with torch.no_grad():
+            for name, one in model.named_parameters():
+                if one.requires_grad:
+                    one.copy_(found["trained"][name])
+        for part in SCORES:
+            setattr(model.base_model.rankallocator, part, found[part])
+        model.active_peft_config.rank_pattern = pattern
+        return True
 
     def penalty(self, model: Any) -> Any:
         import torch

@@ -12,24 +12,23 @@ adapters to bf16. With the same rows and settings the losses are the same: tests
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - everybody's name of it
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, set_seed
+from transformers import Trainer
 
 from schemas.egress import HOME
-from train.loading import adapted, check_embeddings, load_base
-from train.methods.sft import arguments_of, pad_id_of
-from train.model import quietly
+from train.checkpoint import CHECKPOINTS
+from train.identity import adapter_hash
+from train.loop import Tell, adapted_for, arguments_of, base_of, learn, pad_id_of
 from train.pairs import PairRows
 from train.recipe import DpoTraining
 from train.reference import FOLDER, Floats, Reference, evaluating, log_probs, padded, picks_logits, reference_key
-from train.trainer import LOG, AdapterSteps, Durable, Recorder, read_log
+from train.trainer import LOG, Durable, read_log
 
 if TYPE_CHECKING:
     from train.running import Job, Tokens
@@ -212,29 +211,19 @@ class DpoTrainer(Durable, Trainer):  # type: ignore[misc] # transformers has no 
         return metrics
 
 
-def run_dpo(job: Job, tokens: Tokens, folder: Path, tell: Callable[[int, int, dict[str, Any]], None]) -> dict[str, Any]:
-    """Train, from the last whole checkpoint in `folder` if there is one, and save the adapter there. Returns what is
-    worth reporting. `tell` is told each logged step, and before the first how far the reference is."""
-    from train.checkpoint import last_whole, step_of
-    from train.running import CHECKPOINTS, adapter_hash, memory_gb, situation
-
-    settings, adapter, policy = job.recipe.settings, job.recipe.adapter, job.policy
+def run_dpo(job: Job, tokens: Tokens, folder: Path, tell: Tell) -> dict[str, Any]:
+    """Train into `folder`; see `train.loop.learn`. Returns what is worth reporting. `tell` is also told, before the
+    first step, how far the reference is."""
+    settings, policy = job.recipe.settings, job.policy
     assert isinstance(settings, DpoTraining) and isinstance(tokens.train, PairRows)
     assert tokens.validation is None or isinstance(tokens.validation, PairRows)
-    whole, damaged = last_whole(folder / CHECKPOINTS)
-    job.warnings.extend(damaged)
-    torch.set_num_threads(policy.threads)
     pad_id = pad_id_of(job.tokenizer)
-    base = load_base(job.model.path, policy)
+    base = base_of(job, tokens)
     without_dropout(base)
-    if not getattr(adapter, "modules_to_save", ()) and job.recipe.adapter_name != "full":
-        ends = set(job.stop_ids) & set(tokens.train.ids[tokens.train.weights > 0].tolist())
-        check_embeddings(base, ends, job.tokenizer)
     if policy.device != "cpu" and policy.weights != "nf4":
         base.to(policy.device)
-    set_seed(settings.seed)
     start = settings.from_adapter
-    model = adapted(base, adapter, situation(job, tokens), start, policy) if start else None
+    model = adapted_for(job, tokens, base) if start else None
     train = validation = None
     reference = None
     if settings.loss_type != "simpo":
@@ -256,71 +245,21 @@ def run_dpo(job: Job, tokens: Tokens, folder: Path, tell: Callable[[int, int, di
         train = known(tokens.train, "train")
         validation = known(tokens.validation, "validation") if tokens.validation is not None else None
         job.warnings.extend(reference.warnings)
-    if model is None:
-        model = adapted(base, adapter, situation(job, tokens), None, policy)
-    arguments = arguments_of(job, tokens, folder / CHECKPOINTS)
     pairs = Pairs(tokens.train, train)
     trainer = DpoTrainer(
-        model=model,
-        args=arguments,
+        model=model if model is not None else adapted_for(job, tokens, base),
+        args=arguments_of(job, tokens, folder / CHECKPOINTS),
         train_dataset=pairs,
         eval_dataset=Pairs(tokens.validation, validation) if tokens.validation is not None else None,
         data_collator=lambda places: pairs.batch(places, pad_id),
         settings=settings,
         pad_id=pad_id,
     )
-    trainer.keep = settings.save_total_limit
-    trainer.adapter = adapter
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Recorder(folder / LOG, tell, lambda: trainer.seen_tokens))
-    trainer.add_callback(AdapterSteps(adapter))
-    if settings.early_stopping_patience and tokens.validation is not None:
-        trainer.add_callback(EarlyStoppingCallback(settings.early_stopping_patience))
-    began = time.monotonic()
-    with quietly():
-        trainer.train(resume_from_checkpoint=str(whole) if whole else False)
-        seconds = time.monotonic() - began
-        trainer.model.save_pretrained(folder, safe_serialization=True)
-    log = read_log(folder / LOG)
-    trained = [one for one in log if "loss" in one]
-    looked = [one for one in log if "eval_loss" in one]
-    best = min(looked, key=lambda one: one["eval_loss"]) if looked else None
-    return {
-        "steps": trainer.state.global_step,
-        "planned_steps": tokens.steps,
-        "resumed_from": step_of(whole) if whole else None,
-        "loss": {"first": trained[0]["loss"], "last": trained[-1]["loss"]} if trained else None,
-        "eval": _looks(looked) if looked else None,
-        "rewards": {name: {"first": trained[0][name], "last": trained[-1][name]} for name in METRICS}
-        if trained
-        else None,
-        "reference": {"computed": reference.computed, "key": reference.key} if reference is not None else None,
-        "best_step": best["step"] if best and settings.load_best_model_at_end else None,
-        "stopped_early": trainer.state.global_step < tokens.steps,
-        "memory_gb": memory_gb(policy.device),
-        "seconds": round(log[-1]["seconds"] if log else seconds, 3),
-        "tokens": log[-1].get("tokens") if log else None,
-        "tokens_per_second": round(trainer.seen_tokens / seconds, 1) if seconds else None,
-        "trainable_parameters": sum(one.numel() for one in model.parameters() if one.requires_grad),
-        "parameters": sum(one.numel() for one in model.parameters()),
-        "learning_rate": arguments.learning_rate,
-    }
-
-
-def _looks(looked: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """First, last and best loss on validation, the best step's by task, and the accuracies and margins."""
-    best = min(looked, key=lambda one: one["eval_loss"])
-    prefix = "eval_loss_"
-    found: dict[str, Any] = {
-        "first": looked[0]["eval_loss"],
-        "last": looked[-1]["eval_loss"],
-        "best": best["eval_loss"],
-        "by_task": {name.removeprefix(prefix): value for name, value in best.items() if name.startswith(prefix)},
-    }
-    for name, metric in (("accuracy", "accuracies"), ("margin", "margins")):
-        key = f"eval_rewards/{metric}"
-        found[name] = {"first": looked[0][key], "last": looked[-1][key], "best": best[key]}
-    return found
+    facts = learn(trainer, job, tokens, folder, tell)
+    trained = [one for one in read_log(folder / LOG) if "loss" in one]
+    rewards = {name: {"first": trained[0][name], "last": trained[-1][name]} for name in METRICS} if trained else None
+    used = {"computed": reference.computed, "key": reference.key} if reference is not None else None
+    return facts | {"rewards": rewards, "reference": used}
 
 
 def without_dropout(model: Any) -> None:

@@ -9,20 +9,19 @@ are the same: tests/train/test_sft.py holds that, and tests/bench/train_sft.py s
 from __future__ import annotations
 
 import inspect
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - everybody's name of it
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments, set_seed
+from transformers import Trainer
 
+from train.checkpoint import CHECKPOINTS
 from train.data import TokenRows, pack
-from train.loading import adapted, check_embeddings, load_base
-from train.model import quietly
-from train.trainer import LOG, AdapterSteps, Durable, Recorder, every, read_log
+from train.loop import Tell, adapted_for, arguments_of, base_of, learn, pad_id_of
+from train.trainer import Durable
 
 if TYPE_CHECKING:
     from train.running import Job, Tokens
@@ -194,136 +193,17 @@ class SftTrainer(Durable, Trainer):  # type: ignore[misc] # transformers has no 
         return metrics
 
 
-def run_sft(job: Job, tokens: Tokens, folder: Path, tell: Callable[[int, int, dict[str, Any]], None]) -> dict[str, Any]:
-    """Train, from the last whole checkpoint in `folder` if there is one, and save the adapter there. Returns what is
-    worth reporting. `tell` is told each logged step."""
-    from train.checkpoint import last_whole, step_of
-    from train.running import CHECKPOINTS, memory_gb, situation
-
-    settings, adapter, policy = job.recipe.settings, job.recipe.adapter, job.policy
-    whole, damaged = last_whole(folder / CHECKPOINTS)
-    job.warnings.extend(damaged)
-    torch.set_num_threads(policy.threads)
-    base = load_base(job.model.path, policy)
-    if not getattr(adapter, "modules_to_save", ()) and job.recipe.adapter_name != "full":
-        check_embeddings(
-            base, set(job.stop_ids) & set(tokens.train.ids[tokens.train.weights > 0].tolist()), job.tokenizer
-        )
-    set_seed(settings.seed)
-    model = adapted(base, adapter, situation(job, tokens), settings.from_adapter, policy)
-    arguments = arguments_of(job, tokens, folder / CHECKPOINTS)
-    packing = settings.packing
+def run_sft(job: Job, tokens: Tokens, folder: Path, tell: Tell) -> dict[str, Any]:
+    """Train into `folder`; see `train.loop.learn`. Returns what is worth reporting."""
+    settings, policy = job.recipe.settings, job.policy
+    model = adapted_for(job, tokens, base_of(job, tokens))
+    pad_id, packing = pad_id_of(job.tokenizer), settings.packing
     trainer = SftTrainer(
         model=model,
-        args=arguments,
+        args=arguments_of(job, tokens, folder / CHECKPOINTS),
         train_dataset=Sequences(tokens.train, packing=packing, max_length=settings.max_length),
         eval_dataset=Sequences(tokens.validation) if tokens.validation is not None else None,
-        data_collator=Collator(
-            pad_id := pad_id_of(job.tokenizer),
-            packing=packing,
-            flat=policy.attention == "flash_attention_2" and packing,
-        ),
+        data_collator=Collator(pad_id, packing=packing, flat=policy.attention == "flash_attention_2" and packing),
         pad_id=pad_id,
     )
-    trainer.keep = settings.save_total_limit
-    trainer.adapter = adapter
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Recorder(folder / LOG, tell, lambda: trainer.seen_tokens))
-    trainer.add_callback(AdapterSteps(adapter))
-    if settings.early_stopping_patience and tokens.validation is not None:
-        trainer.add_callback(EarlyStoppingCallback(settings.early_stopping_patience))
-    began = time.monotonic()
-    with quietly():
-        trainer.train(resume_from_checkpoint=str(whole) if whole else False)
-        seconds = time.monotonic() - began
-        trainer.model.save_pretrained(folder, safe_serialization=True)
-    log = read_log(folder / LOG)
-    trained = [one for one in log if "loss" in one]
-    looked = [one for one in log if "eval_loss" in one]
-    best = min(looked, key=lambda one: one["eval_loss"]) if looked else None
-    return {
-        "steps": trainer.state.global_step,
-        "planned_steps": tokens.steps,
-        "resumed_from": step_of(whole) if whole else None,
-        "loss": {"first": trained[0]["loss"], "last": trained[-1]["loss"]} if trained else None,
-        "eval": _looks(looked) if looked else None,
-        "best_step": best["step"] if best and settings.load_best_model_at_end else None,
-        "stopped_early": trainer.state.global_step < tokens.steps,
-        "memory_gb": memory_gb(policy.device),
-        "seconds": round(log[-1]["seconds"] if log else seconds, 3),
-        "tokens": log[-1].get("tokens") if log else None,
-        "tokens_per_second": round(trainer.seen_tokens / seconds, 1) if seconds else None,
-        "trainable_parameters": sum(one.numel() for one in model.parameters() if one.requires_grad),
-        "parameters": sum(one.numel() for one in model.parameters()),
-        "learning_rate": arguments.learning_rate,
-    }
-
-
-def _looks(looked: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """First, last and best loss on validation, and the best step's by task."""
-    best = min(looked, key=lambda one: one["eval_loss"])
-    prefix = "eval_loss_"
-    by_task = {name.removeprefix(prefix): value for name, value in best.items() if name.startswith(prefix)}
-    return {
-        "first": looked[0]["eval_loss"],
-        "last": looked[-1]["eval_loss"],
-        "best": best["eval_loss"],
-        "by_task": by_task,
-    }
-
-
-def arguments_of(job: Job, tokens: Tokens, checkpoints: Path) -> TrainingArguments:
-    """transformers' arguments for a job."""
-    settings, policy = job.recipe.settings, job.policy
-    validation = tokens.validation is not None
-    looks = every(tokens.steps, tokens.steps_per_epoch, settings.eval_steps or settings.save_steps)
-    saves = every(tokens.steps, tokens.steps_per_epoch, settings.save_steps or settings.eval_steps)
-    arguments = TrainingArguments(
-        output_dir=str(checkpoints),
-        per_device_train_batch_size=settings.per_device_train_batch_size,
-        per_device_eval_batch_size=settings.per_device_eval_batch_size or settings.per_device_train_batch_size,
-        gradient_accumulation_steps=settings.gradient_accumulation_steps,
-        learning_rate=job.recipe.learning_rate,
-        lr_scheduler_type=settings.lr_scheduler_type,
-        warmup_steps=settings.warmup_steps,
-        weight_decay=settings.weight_decay,
-        adam_beta1=settings.adam_beta1,
-        adam_beta2=settings.adam_beta2,
-        adam_epsilon=settings.adam_epsilon,
-        max_grad_norm=settings.max_grad_norm,
-        num_train_epochs=settings.num_train_epochs,
-        max_steps=settings.max_steps,
-        optim=settings.optim,
-        seed=settings.seed,
-        neftune_noise_alpha=settings.neftune_noise_alpha,
-        logging_steps=settings.logging_steps,
-        logging_nan_inf_filter=False,
-        eval_strategy="steps" if validation else "no",
-        eval_steps=looks if validation else None,
-        save_strategy="steps",
-        save_steps=saves,
-        save_total_limit=None,
-        load_best_model_at_end=settings.load_best_model_at_end and validation and saves % looks == 0,
-        metric_for_best_model="eval_loss" if validation else None,
-        greater_is_better=False if validation else None,
-        report_to=list(settings.report_to) or "none",
-        use_cpu=policy.device == "cpu",
-        bf16=policy.compute == "bf16" and policy.device != "cpu",
-        activation_checkpointing=policy.gradient_checkpointing,
-        activation_checkpointing_kwargs={"use_reentrant": False} if policy.gradient_checkpointing else None,
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=policy.device != "cpu",
-        restore_callback_states_from_checkpoint=True,  # how long early stopping has waited
-    )
-    arguments._n_gpu = 1  # of several cards one is used: DataParallel would cut the places of the loss apart
-    return arguments
-
-
-def pad_id_of(tokenizer: Any) -> int:
-    """A token to pad with. Which one it is does not matter: padding has no weight and nothing attends to it."""
-    for one in (tokenizer.pad_token_id, tokenizer.eos_token_id):
-        if isinstance(one, int):
-            return one
-    return 0
+    return learn(trainer, job, tokens, folder, tell)
