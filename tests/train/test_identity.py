@@ -11,7 +11,7 @@ import pytest
 
 from schemas.errors import UserError
 from schemas.manifest import library_versions
-from tests.train.small import CutOff, chat_dataset, cut_at, job_of, kill, questions, read_json, tiny_model, train_with
+from tests.train.small import CutOff, chat_dataset, cut_at, job_of, questions, read_json, tiny_model, train_with
 from train import identity, reference
 from train.data import ENCODING
 from train.model import model_hash
@@ -157,7 +157,8 @@ def test_a_run_with_a_template_of_its_own_is_resumed_from_anywhere(
     (tmp_path / "mine.jinja").write_bytes((FOLDER / "chatml.jinja").read_bytes())
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
-    kill("sft", model, data, Path("out"), 3, chat_template="mine.jinja")
+    with pytest.raises(CutOff):
+        train(model, data, Path("out"), cut_at(3), chat_template="mine.jinja")
     monkeypatch.chdir(tmp_path / "elsewhere")
 
     recipe = recipe_of(tmp_path / "out")
@@ -171,6 +172,7 @@ def test_a_file_named_as_one_of_our_templates_is_not_taken_for_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "chatml").mkdir()
-    kill("sft", model, data, Path("out"), 3, chat_template="chatml")
+    with pytest.raises(CutOff):
+        train(model, data, Path("out"), cut_at(3), chat_template="chatml")
 
     assert recipe_of(Path("out")).settings.chat_template == "chatml"
