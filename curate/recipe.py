@@ -17,11 +17,11 @@ from curate.collectors.collector import Collector
 from curate.marks import Step
 from curate.stage import Compare, Edit, Filter, Stage, _IsInput
 from schemas.dataset import Dataset, is_dataset, open_dataset, sha256_of
-from schemas.errors import RecipeError, UserError, UserErrors, nearest
+from schemas.errors import RecipeError, UserError, UserErrors, nearest, raise_all
 from schemas.excerpt import excerpt
 from schemas.lookup import find, names
 from schemas.manifest import library_versions
-from schemas.recipe import Document, describe_settings, raise_all, read_document, settings_of, typed
+from schemas.recipe import Document, describe_settings, read_document, settings_of, typed
 
 STAGES = "curate.stages"
 RECIPES = Path(__file__).parent / "recipes"

@@ -1,9 +1,11 @@
-"""What all command lines share: how they are set up, `--set NAME=VALUE`, and `--report FILE`."""
+"""What all command lines share: how they are set up, `--set NAME=VALUE`, `--report FILE`, and how servers end."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -46,3 +48,13 @@ def copy_report(folder: Path, file: Path | None) -> None:
         raise UserError(f"--report {file} is a folder", hint=f"name a file, as in {file / REPORT}")
     file.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(report, file)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """While a server runs, a termination (SIGTERM) is as good as Ctrl-C: KeyboardInterrupt."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

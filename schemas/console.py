@@ -45,6 +45,12 @@ def say(text: str = "", *, style: str = "") -> None:
     _rich().print(text, style=style or None)
 
 
+def piece(text: str) -> None:
+    """Print a piece of a line on standard output, at once. What terminals obey has been made visible in it."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def note(text: str) -> None:
     """Print a line on standard error."""
     _rich(sys.stderr).print(text, style="dim")

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from schemas.errors import RecipeError, UserError
-from schemas.recipe import Document, raise_all, read_document
+from schemas.errors import RecipeError, UserError, raise_all
+from schemas.recipe import Document, read_document
 from schemas.sources import Source
 
 HOME = Path(".assay")

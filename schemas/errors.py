@@ -47,6 +47,14 @@ class UserErrors(UserError):  # noqa: N818 - several errors
         self.errors = list(errors)
 
 
+def raise_all(errors: Sequence[UserError]) -> None:
+    """Raise the mistakes found, all at once and in the order of their lines; nothing if there are none."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise UserErrors(sorted(errors, key=lambda error: (error.file, error.line or 0)))
+
+
 class Rejected(Exception):  # noqa: N818 - a verdict on a row, not an error of the program
     """One row cannot be used.
 

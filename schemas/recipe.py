@@ -12,7 +12,7 @@ import pydantic_core
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from schemas.errors import RecipeError, UserErrors, nearest
+from schemas.errors import RecipeError, nearest
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -230,11 +230,3 @@ def _type_name(annotation: Any) -> str:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "settings"
     return _TYPE_WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
-
-
-def raise_all(errors: list[RecipeError]) -> None:
-    """Raise the mistakes found, all at once; nothing if there are none."""
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise UserErrors(sorted(errors, key=lambda error: (error.file, error.line or 0)))

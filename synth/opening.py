@@ -10,7 +10,7 @@ from typing import Any
 
 from schemas.dataset import Dataset, datasets_in, open_dataset
 from schemas.egress import POLICY, is_here, may_leave, trusts
-from schemas.errors import UserError, UserErrors
+from schemas.errors import UserError, raise_all
 from schemas.manifest import fingerprint
 from synth.policy import Policy, Ruling
 from synth.recipe import FIRST, Recipe
@@ -102,9 +102,7 @@ def opened(recipe: Recipe, home: Path, policy_file: Path | None, tell: Tell, *, 
     embeddings = [recipe.embeddings] if recipe.embeddings is not None else []
     endpoints = [one for plan in (*recipe.teachers, *embeddings) for one in plan.endpoints]
     if not dry:
-        errors = [error for one in distinct(endpoints) for error in refused(one, seeds, policy, path)]
-        if errors:
-            raise errors[0] if len(errors) == 1 else UserErrors(errors)
+        raise_all([error for one in distinct(endpoints) for error in refused(one, seeds, policy, path)])
     with ExitStack() as stack:
         ready: dict[str, Teacher] = {}
         for plan in recipe.teachers:

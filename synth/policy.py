@@ -17,8 +17,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from schemas.egress import trusted_in, trusts
-from schemas.errors import RecipeError, nearest
-from schemas.recipe import Document, raise_all, read_document, settings_of
+from schemas.errors import RecipeError, nearest, raise_all
+from schemas.recipe import Document, read_document, settings_of
 
 Verdict = Literal["allow", "conditions", "review", "deny"]
 """Whether models may be trained on a teacher's output: yes; yes, with duties; a person must decide; no."""

@@ -15,10 +15,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.egress import is_here
-from schemas.errors import RecipeError, UserError, nearest
+from schemas.errors import RecipeError, UserError, nearest, raise_all
 from schemas.excerpt import excerpt
 from schemas.lookup import find, names
-from schemas.recipe import Document, Path_, describe_settings, raise_all, read_document, settings_of, typed
+from schemas.recipe import Document, Path_, describe_settings, read_document, settings_of, typed
 from synth.budget import Budget, Price
 from synth.task import JUDGE, Example, Said, Task
 from synth.teachers.openai_api import Endpoint, Teacher

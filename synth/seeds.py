@@ -14,7 +14,7 @@ import orjson
 from pydantic import ValidationError
 
 from schemas.dataset import Reject, datasets_in, held_text, open_dataset, sha256_of
-from schemas.errors import Rejected, UserError, UserErrors
+from schemas.errors import Rejected, UserError, UserErrors, raise_all
 from schemas.formats import plan_for, read_row
 from schemas.manifest import InputFile
 from schemas.rows import content_columns, content_digest
@@ -83,8 +83,7 @@ def read_seeds(given: Sequence[SeedSettings]) -> Seeds:
             errors += several.errors
         except UserError as error:
             errors.append(error)
-    if errors:
-        raise errors[0] if len(errors) == 1 else UserErrors(errors)
+    raise_all(errors)
     if not found.rows:
         raise _nothing(given, found.rejects)
     return found

@@ -73,6 +73,7 @@ def test_nothing_dangerous_is_called(path: Path) -> None:
     [
         "curate --help", "curate run --help", "curate import --help", "synth --help", "synth run --help",
         "review --help", "review push --help", "train --help", "train plan --help", "train sft --help",
+        "train export --help", "train chat --help", "train serve --help",
     ],
 )  # fmt: skip
 def test_help_loads_nothing_heavy(command: str) -> None:

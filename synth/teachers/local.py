@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import select
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, Any
 
+from schemas.command import terminable
 from schemas.errors import UserError
 from synth.installing import MODEL, MODEL_SHA256, has_engine, model_file, sha256_of
 from synth.teachers.openai_api import Endpoint, Teacher
@@ -75,7 +75,7 @@ def local_teacher(
 
 def serve(model: Path | None, serving: Serving, tell: Callable[[Teacher], None]) -> None:
     """Serve a model until Ctrl-C or a termination; `tell` is called when it is there. Raises as `local_teacher`."""
-    with _served(model, "local", serving) as (teacher, process), suppress(KeyboardInterrupt), _terminable():
+    with _served(model, "local", serving) as (teacher, process), suppress(KeyboardInterrupt), terminable():
         tell(teacher)
         raise UserError(
             f"the local teacher's process ended: {_ending(process)}", hint="the same command starts it anew"
@@ -111,16 +111,6 @@ def _served(model: Path | None, name: str, serving: Serving) -> Iterator[tuple[T
             yield Teacher(name, served, (endpoint,), revision=f"sha256:{revision}"), process
         finally:
             _stop(process)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """A termination (SIGTERM) is as good as Ctrl-C."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def cores() -> int:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.errors import RecipeError, UserErrors
-from schemas.recipe import MAX_CHARS, Document, allowed, raise_all, read_document, settings_of, spelled
+from schemas.errors import RecipeError, UserErrors, raise_all
+from schemas.recipe import MAX_CHARS, Document, allowed, read_document, settings_of, spelled
 
 DOUBLES = "\n".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 30))
 MERGES = "\n".join(f"a{n}: &a{n}\n  <<: [*a{n - 1}, *a{n - 1}]" for n in range(1, 30))
