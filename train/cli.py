@@ -35,6 +35,12 @@ FromAdapter = Annotated[
 Allow = Annotated[
     list[str] | None, typer.Option("--allow", help="Train on this source although it denies it; recorded.")
 ]
+Replay = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--replay", help="General data to mix in, DATASET=0.1: their share of all tokens.", show_default=False
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show rows, what counts and steps, and train nothing.")]
 ReportFile = Annotated[Path | None, typer.Option("--report", help="Write the HTML report to this file.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="A setting of the recipe: adapter.r=32; may be repeated.")]
@@ -169,6 +175,7 @@ def _given(
     adapter: str | None,
     from_adapter: str | None,
     allow: list[str] | None,
+    replay: list[str] | None,
 ) -> dict[str, Any]:
     """Settings that have an option of their own with every method; None where it is not used."""
     return {
@@ -178,6 +185,7 @@ def _given(
         "adapter": adapter,
         "from_adapter": from_adapter,
         "allow": allow or None,
+        "replay": replay or None,
     }
 
 
@@ -197,6 +205,7 @@ def sft(
     adapter: AdapterName = None,
     from_adapter: FromAdapter = None,
     allow: Allow = None,
+    replay: Replay = None,
     set_: Set = None,
     dry_run: DryRun = False,
     replace: Replace = False,
@@ -207,7 +216,7 @@ def sft(
 
     A run that was cut off goes on from its last whole checkpoint when given again; a finished one is not repeated.
     """
-    given = _given(model, data, out, adapter, from_adapter, allow)
+    given = _given(model, data, out, adapter, from_adapter, allow, replay)
     _train("sft", config, given, set_, dry_run=dry_run, replace=replace, report=report, as_json=as_json)
 
 
@@ -226,6 +235,7 @@ def dpo(
         float | None, typer.Option("--beta", help="How little the model may depart from the reference. [default: 0.1]")
     ] = None,
     allow: Allow = None,
+    replay: Replay = None,
     set_: Set = None,
     dry_run: DryRun = False,
     replace: Replace = False,
@@ -237,7 +247,7 @@ def dpo(
     What the reference says is computed once and kept in .assay/reference. A run that was cut off goes on from its last
     whole checkpoint when given again.
     """
-    given = _given(model, data, out, adapter, from_adapter, allow) | {"loss_type": loss, "beta": beta}
+    given = _given(model, data, out, adapter, from_adapter, allow, replay) | {"loss_type": loss, "beta": beta}
     _train("dpo", config, given, set_, dry_run=dry_run, replace=replace, report=report, as_json=as_json)
 
 
@@ -329,6 +339,111 @@ def merge(
         console.show_json(found)
     else:
         merged_page(found)
+
+
+@app.command()
+def export(
+    source: Annotated[str, typer.Argument(help="An adapter's folder, or a model.", show_default=False)],
+    to: Annotated[str, typer.Option("--to", help="safetensors (a folder) or gguf (a file).", show_default=False)],
+    out: OutFolder,
+    kind: Annotated[
+        str | None,
+        typer.Option("--type", help="f32, f16, bf16; in GGUF q8_0 too. [default: bf16, in GGUF f16]"),
+    ] = None,
+    model: Model = None,
+    replace: Replace = False,
+    as_json: Json = False,
+) -> None:
+    """Write what was trained as a model that others serve, and check that it behaves as trained; else nothing is kept.
+
+    Next tokens (in llama.cpp and transformers), chat template, tokens of a text and end of turn are compared.
+    """
+    import warnings
+
+    from train.exporting import export as exported
+    from train.served_pages import exported_page
+
+    warnings.filterwarnings("ignore")
+    found = exported(source, out, to=to, kind=kind, base=model, replace=replace, tell=console.note)
+    if as_json:
+        console.show_json(found)
+    else:
+        exported_page(found)
+
+
+@app.command()
+def chat(
+    source: Annotated[str, typer.Argument(help="An adapter's folder, or a model.", show_default=False)],
+    model: Model = None,
+    prompt: Annotated[
+        list[str] | None, typer.Option("--prompt", help="Ask this; may be repeated. Else lines of the input.")
+    ] = None,
+    system: Annotated[str | None, typer.Option("--system", help="A system turn before each conversation.")] = None,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Tokens of an answer.")] = 256,
+    temperature: Annotated[
+        float, typer.Option("--temperature", min=0.0, max=10.0, help="0 takes the likeliest token each time.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of chance, the same for base and tuned.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Ask what was trained, and its base beside it.
+
+    On a terminal a conversation; else each line of the input, or each --prompt, begins one.
+    """
+    import sys
+    import warnings
+
+    from train import served_pages
+    from train.chatting import Sampling, Talk
+    from train.trained import open_trained
+
+    warnings.filterwarnings("ignore")
+    known, name = open_trained(source, model)
+    talk = Talk(known, Sampling(max_new_tokens, temperature, seed))
+    asked = iter(prompt or (line for said in sys.stdin if (line := said.strip())))
+    if as_json:
+        answers = served_pages.answers(talk, asked, system)
+        console.show_json({"source": source, "base": name, "system": system, "answers": answers})
+    elif sys.stdout.isatty() and (prompt or sys.stdin.isatty()):
+        served_pages.live(talk, prompt or [], system)
+    else:
+        served_pages.piped(talk, asked, system)
+
+
+@app.command()
+def serve(
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="A model, or adapters of one: FOLDER or NAME=FOLDER; after -- vLLM's own options."),
+    ],
+    model: Model = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="The port; a free one if 0.")] = 8000,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the command, and run nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Serve a model, or LoRA adapters on their base, by vLLM at an OpenAI-compatible address, until Ctrl-C.
+
+    The key is made for this run: it is in a file that only you can read.
+    """
+    from train import serving
+    from train.served_pages import served_page
+
+    found = serving.serving_of(sources, base=model, host=host, port=port)
+    if dry_run:
+        console.show_json(found.as_json()) if as_json else served_page(found, None)
+        return
+    serving.find_vllm()
+    if not as_json:
+        served_page(found, None)
+
+    def tell(key_file: str) -> None:
+        if as_json:
+            console.show_json(found.as_json() | {"key_file": key_file})
+        else:
+            served_page(found, key_file)
+
+    serving.serve(found, tell)
 
 
 def main() -> None:

@@ -6,26 +6,34 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schemas.errors import UserError
 from schemas.manifest import MANIFEST, library_versions
-from train.adapter import Adapter, Situation
+from train.adapter import WITH_NOTHING, Adapter, LowRank, Situation
 from train.chat_template import Chosen
 from train.data import ENCODING
 from train.model import LEARNING_LIBRARIES, ModelFolder, model_hash, read_json_object
 from train.reading import Material
 from train.recipe import Recipe
 
+if TYPE_CHECKING:
+    from train.replay import Replayed
+
 NOT_IDENTITY = (
     *("out", "report_to", "keep_checkpoints", "save_total_limit", "torch_threads", "allow"),
-    *("data", "model", "chat_template"),
+    *("data", "replay", "model", "chat_template"),
 )
 """Settings that change nothing about what is learnt, or enter the fingerprint by what they name."""
 
 
 def identity_of(
-    recipe: Recipe, model: ModelFolder, material: Material, chosen: Chosen, stop_ids: Sequence[int]
+    recipe: Recipe,
+    model: ModelFolder,
+    material: Material,
+    chosen: Chosen,
+    stop_ids: Sequence[int],
+    replay: Sequence[Replayed] = (),
 ) -> dict[str, Any]:
     """Everything that decides what is learnt: settings, rows, model, tokenizer, template. Not paths, not the device."""
     filled = {name: value for name, value in recipe.filled().items() if name not in NOT_IDENTITY}
@@ -34,6 +42,11 @@ def identity_of(
     return {
         "settings": filled,
         "data": [[one.manifest.digest, one.manifest.fingerprint] for one in material.datasets],
+        "replay": [
+            [dataset.manifest.digest, dataset.manifest.fingerprint, one.share]
+            for one in replay
+            for dataset in one.material.datasets
+        ],
         "model": model_hash(model.path),
         "template": hashlib.sha256(chosen.template.text.encode()).hexdigest(),
         "stop_ids": list(stop_ids),
@@ -78,6 +91,8 @@ def as_it_was_made(recipe: Recipe, model: ModelFolder) -> tuple[Recipe, list[str
     UserError where that is of another kind, or where the recipe says otherwise than it was made with."""
     from peft import PeftConfig
 
+    import train.bottleneck  # noqa: F401 - PEFT knows it from then on
+
     start, adapter = Path(str(recipe.settings.from_adapter)), recipe.adapter
     adapter_hash(start)  # that there is one
     try:
@@ -94,6 +109,9 @@ def as_it_was_made(recipe: Recipe, model: ModelFolder) -> tuple[Recipe, list[str
     written = _manifest_of(start).get("recipe")
     settings = written.get("adapter") if isinstance(written, dict) else None
     theirs = settings if isinstance(settings, dict) else _settings_of_config(adapter, made)
+    if isinstance(adapter, LowRank) and theirs.get("init_lora_weights") not in (None, *WITH_NOTHING):
+        # It was written as what changed since it began, of another rank, and goes on as any adapter does.
+        theirs = theirs | {"r": made.r, "lora_alpha": made.lora_alpha, "init_lora_weights": "default", "eva_rho": 1.0}
     mine = adapter.model_dump(mode="json", by_alias=True)
     differ = {name: theirs[name] for name in mine if name in theirs and theirs[name] != mine[name]}
     said = {field.alias or name: name in adapter.model_fields_set for name, field in type(adapter).model_fields.items()}
@@ -122,7 +140,8 @@ def _settings_of_config(adapter: Adapter, config: Any) -> dict[str, Any]:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    names = [name for name in ("data", "model", "template", "stop_ids", "encoding") if before.get(name) != now[name]]
+    parts = ("data", "replay", "model", "template", "stop_ids", "encoding")
+    names = [name for name in parts if before.get(name) != now[name]]
     for part in ("libraries", "settings"):
         old, new = before.get(part, {}), now[part]
         for name in sorted(old.keys() | new.keys()):

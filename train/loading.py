@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from schemas.errors import UserError
-from train.adapter import Adapter, Situation
+from train.adapter import Adapter, Beginning, Situation
 from train.model import load_model
 
 if TYPE_CHECKING:
@@ -38,25 +38,26 @@ def load_base(folder: Path, policy: Policy) -> Any:
     return load_model(folder, dtype=dtype, quantization=quantization, **settings)
 
 
-def adapted(base: Any, adapter: Adapter, situation: Situation, start: str | None, policy: Policy) -> Any:
+def adapted(
+    base: Any, adapter: Adapter, situation: Situation, start: str | None, policy: Policy, beginning: Beginning
+) -> Any:
     """The base with a new adapter around it, or with the one in the folder `start` to go on from; the base itself where
-    all of it is trained. Raises UserError where they do not fit."""
-    config = adapter.peft_config(situation)
-    if config is None:
-        return base
-    from peft import PeftModel, get_peft_model
-
+    its own parameters are trained. Raises UserError where they do not fit."""
     if start is not None:
+        from peft import PeftModel
+
+        import train.bottleneck  # noqa: F401 - PEFT knows it from then on
+
         try:
             model = PeftModel.from_pretrained(base, start, is_trainable=True)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise UserError(f"{start} does not fit the model: {error}"[:500], hint="name its own base model") from None
     else:
         try:
-            model = get_peft_model(base, config)
+            model = adapter.around(base, situation, beginning)
         except ValueError as error:
             raise UserError(f"the adapter does not fit the model: {error}"[:500], hint="see target_modules") from None
-    if policy.gradient_checkpointing:
+    if policy.gradient_checkpointing and not adapter.whole_model:
         model.enable_input_require_grads()
     return model
 

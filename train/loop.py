@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 
-from train.adapter import Situation
-from train.checkpoint import last_whole, step_of
+from train.adapter import Beginning, Situation
+from train.checkpoint import CHECKPOINTS, last_whole, step_of
 from train.loading import adapted, check_embeddings, load_base
 from train.model import quietly
+from train.pairs import PairRows
 from train.policy import memory_gb
+from train.reference import padded
+from train.replay import losses_of
 from train.trainer import LOG, AdapterSteps, Recorder, every, read_log
 
 if TYPE_CHECKING:
     from train.running import Job, Tokens
+
+BEGAN = "began"
+"""Beside the checkpoints: how the adapter began, where that has to be kept."""
+
+BEGINNING_ROWS, BEGINNING_BATCH = 512, 16
+"""Rows that an adapter may look at before it begins, and how many at once."""
 
 Tell = Callable[[int, int, dict[str, Any]], None]
 """Is told a step, how many there will be, and what is logged of it."""
@@ -29,22 +39,38 @@ def base_of(job: Job, tokens: Tokens) -> Any:
     learn to stop."""
     torch.set_num_threads(job.policy.threads)
     base = load_base(job.model.path, job.policy)
-    if not getattr(job.recipe.adapter, "modules_to_save", ()) and job.recipe.adapter_name != "full":
+    if not job.recipe.adapter.trains_output:
         ends = set(job.stop_ids) & set(tokens.train.ids[tokens.train.weights > 0].tolist())
         check_embeddings(base, ends, job.tokenizer)
     set_seed(job.recipe.settings.seed)
     return base
 
 
-def adapted_for(job: Job, tokens: Tokens, base: Any) -> Any:
-    """The base with the job's adapter around it: a new one, or the one that it goes on from."""
-    situation = Situation.of(job.model.config, tokens.steps)
-    return adapted(base, job.recipe.adapter, situation, job.recipe.settings.from_adapter, job.policy)
+def adapted_for(job: Job, tokens: Tokens, base: Any, folder: Path) -> Any:
+    """The base with the job's adapter around it: a new one, or the one that it goes on from. `folder` is the run's."""
+    situation, start = Situation.of(job.model.config, tokens.steps), job.recipe.settings.from_adapter
+    return adapted(base, job.recipe.adapter, situation, start, job.policy, beginning_of(job, tokens, folder))
+
+
+def beginning_of(job: Job, tokens: Tokens, folder: Path) -> Beginning:
+    """What a job's adapter may look at before it begins: rows by chance, as the seed says."""
+    rows = tokens.train.sides if isinstance(tokens.train, PairRows) else tokens.train
+
+    def batches() -> Iterator[dict[str, Any]]:
+        order = np.random.default_rng(job.recipe.settings.seed).permutation(len(rows)).tolist()
+        for first in range(0, min(len(order), BEGINNING_ROWS), BEGINNING_BATCH):
+            batch = padded(rows, order[first : first + BEGINNING_BATCH], pad_id_of(job.tokenizer))
+            counted = batch.pop("counted")
+            yield batch | {"labels": batch["input_ids"].masked_fill(~counted, -100)}
+
+    return Beginning(folder / CHECKPOINTS / BEGAN, job.model.path, batches)
 
 
 def learn(trainer: Any, job: Job, tokens: Tokens, folder: Path, tell: Tell) -> dict[str, Any]:
     """Train, from the last whole checkpoint in `folder` if there is one, and save what was trained there. Returns what
     is worth reporting."""
+    from train.running import told_of_replay
+
     settings, adapter = job.recipe.settings, job.recipe.adapter
     whole, damaged = last_whole(Path(trainer.args.output_dir))
     job.warnings.extend(damaged)
@@ -55,13 +81,15 @@ def learn(trainer: Any, job: Job, tokens: Tokens, folder: Path, tell: Tell) -> d
     trainer.add_callback(AdapterSteps(adapter))
     if settings.early_stopping_patience and tokens.validation is not None:
         trainer.add_callback(EarlyStoppingCallback(settings.early_stopping_patience))
+    # What replay is to keep shows against the model as it was.
+    trainer.args.eval_on_start = bool(tokens.replay_validation) and tokens.validation is not None and whole is None
     began = time.monotonic()
     with quietly():
         used_cache = trainer.model.config.use_cache
         trainer.train(resume_from_checkpoint=str(whole) if whole else False)
         seconds = time.monotonic() - began
         trainer.model.config.use_cache = used_cache  # transformers turns it off to train, and would publish that
-        trainer.model.save_pretrained(folder, safe_serialization=True)
+        adapter.publish(trainer.model, folder, beginning_of(job, tokens, folder))
     log = read_log(folder / LOG)
     trained = [one for one in log if "loss" in one]
     looked = [one for one in log if "eval_loss" in one]
@@ -73,6 +101,7 @@ def learn(trainer: Any, job: Job, tokens: Tokens, folder: Path, tell: Tell) -> d
         "resumed_from": step_of(whole) if whole else None,
         "loss": {"first": trained[0]["loss"], "last": trained[-1]["loss"]} if trained else None,
         "eval": looks(looked) if looked else None,
+        **({"replay": losses_of(told_of_replay(tokens), log)} if tokens.replay else {}),
         "best_step": best["step"] if best and settings.load_best_model_at_end else None,
         "stopped_early": trainer.state.global_step < tokens.steps,
         "memory_gb": memory_gb(job.policy.device),

@@ -61,6 +61,10 @@ class Setup:
     optimizer: str = "adamw_torch"
     supervised: float = 1.0
     """Share of the tokens that the loss is taken of."""
+    trained_layers: int | None = None
+    """Of a whole model: how many of its layers are trained at the most, the last ones; None is all of it."""
+    trains_output: bool = True
+    """Whether the output layer is trained, where not all of the model is."""
     tiled_loss: bool = False
     """Whether the loss is computed in tiles, as TRL does; else logits are there whole."""
 
@@ -84,13 +88,26 @@ def adapter_parameters(shape: Shape, adapter: AdapterName, r: int) -> int:
     return low_rank + (magnitudes if adapter == "dora" else 0)
 
 
+def trained_parameters(shape: Shape, setup: Setup) -> int:
+    """Parameters that a run trains: an adapter's, the model's, or those of its last layers."""
+    if setup.trained_layers is None:
+        return adapter_parameters(shape, setup.adapter, setup.r)
+    output = shape.head or shape.embedding
+    inside = shape.parameters - shape.embedding - shape.head
+    return round(inside * _share_trained(shape, setup)) + (output if setup.trains_output else 0)
+
+
+def _share_trained(shape: Shape, setup: Setup) -> float:
+    return 1.0 if setup.trained_layers is None else min(setup.trained_layers / shape.layers, 1.0)
+
+
 def memory_of(shape: Shape, setup: Setup) -> Memory:
     """The peak of one process on one device.
 
     `low` has no batch of the longest rows, and an optimizer that needs no room to step; `high` has an allocator that
     wastes a quarter of what comes and goes.
     """
-    trained = adapter_parameters(shape, setup.adapter, setup.r)
+    trained = trained_parameters(shape, setup)
     full = setup.adapter == "full"
     width = 4 if setup.precision == "fp32" else 2  # of a number that is computed with
     held = 2 if setup.precision == "bf16" and full else 4  # of a trained parameter
@@ -99,7 +116,8 @@ def memory_of(shape: Shape, setup: Setup) -> Memory:
     gradients = float(trained * held)
     activations, logits = _activations(shape, setup, width), _logits(shape, setup, width)
     # The gradient of the output layer is made first, while everything is still there.
-    first_gradient = (shape.head or shape.embedding) * held if full else 0.0
+    output_trained = full and (setup.trained_layers is None or setup.trains_output)
+    first_gradient = (shape.head or shape.embedding) * held if output_trained else 0.0
     backward = activations + logits + first_gradient
     scratch = _step_scratch(shape, setup, trained * held, held)
     step = gradients + scratch
@@ -132,7 +150,8 @@ def _weights(shape: Shape, setup: Setup, width: int) -> float:
         inside = sum(one.count * one.inputs * one.outputs for one in shape.linears)
         return inside * NF4_BYTES + (shape.parameters - inside) * width
     if setup.adapter == "full" and setup.precision == "amp":
-        return shape.parameters * (4.0 + 2.0)  # and a copy in bf16 that autocast keeps for the step
+        # And a copy in bf16 that autocast keeps for the step of what is trained.
+        return shape.parameters * 4.0 + trained_parameters(shape, setup) * 2.0
     return float(shape.parameters * width)
 
 
@@ -162,11 +181,12 @@ def _activations(shape: Shape, setup: Setup, width: int) -> float:
         outputs = sum(one.count * one.outputs for one in shape.linears) / shape.layers
         squares = sum(one.count * one.inputs * (one.inputs + setup.r) for one in shape.linears) / shape.layers
         layer += (2 * tokens * outputs + squares) * width
-    if setup.device == "cpu" and not full:
+    if setup.device == "cpu" and (not full or setup.trained_layers is not None):
         layer *= KEPT_BY_HEAP
+    layers = shape.layers * _share_trained(shape, setup)  # below the lowest one that is trained, nothing is kept
     if setup.checkpointing:
-        return (shape.layers + 2) * tokens * shape.hidden_size * width + layer
-    return shape.layers * layer + 2 * tokens * shape.hidden_size * width
+        return (layers + 2) * tokens * shape.hidden_size * width + layer
+    return layers * layer + 2 * tokens * shape.hidden_size * width
 
 
 def _logits(shape: Shape, setup: Setup, width: int) -> float:

@@ -19,6 +19,9 @@ _CURVE_COLUMNS = 60
 
 def job_page(job: Job, tokens: Tokens) -> None:
     """What will be trained on and how: shown before the first step, and by `--dry-run`."""
+    from train.reporting import replay_line
+    from train.running import told_of_replay
+
     recipe, rows = job.recipe, tokens.train
     say(f"{recipe.method}: {job.model.name} adapted by {recipe.adapter_name}", style="bold")
     say(f"device    {job.policy.said()}")
@@ -28,6 +31,8 @@ def job_page(job: Job, tokens: Tokens) -> None:
         f"rows      {len(rows):,}{held}; {int(rows.lengths.sum()):,} tokens, {rows.supervised:,} supervised; "
         f"longest {int(rows.lengths.max()):,}"
     )
+    for one in told_of_replay(tokens):
+        say(f"replay    {replay_line(one)}")
     packs = f", {tokens.sequences:,} packs" if recipe.settings.packing else ""
     say(f"steps     {tokens.steps:,}, {tokens.steps_per_epoch:,} an epoch{packs}")
     if tokens.pairs is not None:
@@ -98,6 +103,8 @@ def outcome_page(outcome: Outcome) -> None:
 
 def show_page(report: Mapping[str, Any], folder: str, *, already: bool = False) -> None:
     """A run, from its report: `train show`."""
+    from train.reporting import replay_line
+
     rows = report["rows"]
     say()
     say(f"{folder}" + (": already done" if already else ""), style="bold green")
@@ -126,6 +133,8 @@ def show_page(report: Mapping[str, Any], folder: str, *, already: bool = False) 
                 [(excerpt(name, 40), f"{value:.4f}") for name, value in tasks[:20]],
                 numbers=(1,),
             )
+    for one in report.get("replay") or ():
+        say(f"replay      {replay_line(one)}")
     if rewards := report.get("rewards"):
         rewards_table(rewards, looked)
     heading("Cost")

@@ -11,7 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import UserError, UserErrors
+from schemas.errors import UserError, raise_all
+from train.adapter import LowRank
 from train.recipe import Recipe
 
 
@@ -51,7 +52,7 @@ def policy_for(recipe: Recipe, device: str, *, bf16_works: bool = True, threads:
     half = settings.bf16 if settings.bf16 is not None else device == "cuda" and bf16_works
     compute = "bf16" if half else "fp32"
     # Weights that are trained stay in fp32: steps smaller than bf16 can hold would be lost.
-    held = "fp32" if device == "cpu" or recipe.adapter_name == "full" else compute
+    held = "fp32" if device == "cpu" or adapter.whole_model else compute
     asked = settings.gradient_checkpointing
     checkpointing = asked if asked is not None else device == "cuda" and recipe.adapter_name != "prefix_tuning"
     because = "bf16 and checkpointing fit more onto a card" if device == "cuda" else "fp32 is fastest on a CPU"
@@ -122,8 +123,10 @@ def gate(recipe: Recipe, policy: Policy, config: Mapping[str, Any], *, validatio
             "adalora cannot go on from an adapter: it chooses its ranks over the whole of one run",
             "merge the adapter (train merge) and train on that model, or set adapter: lora",
         )
-    if settings.from_adapter and name == "full":
-        refuse("from_adapter goes on from an adapter, and full trains the model", "name the trained model as `model`")
+    if settings.from_adapter and adapter.whole_model:
+        refuse(
+            f"from_adapter goes on from an adapter, and {name} trains the model", "name the trained model as `model`"
+        )
     if validation is False and settings.early_stopping_patience:
         refuse("early_stopping_patience needs validation rows", "set validation: 0.05, or `curate split` the dataset")
     every_eval, every_save = settings.eval_steps, settings.save_steps
@@ -132,18 +135,32 @@ def gate(recipe: Recipe, policy: Policy, config: Mapping[str, Any], *, validatio
             f"save_steps {every_save} is no multiple of eval_steps {every_eval}: the best may have no checkpoint",
             "make it one, or set load_best_model_at_end: false",
         )
-    if errors:
-        raise UserErrors(errors) if len(errors) > 1 else errors[0]
+    raise_all(errors)
     warnings = []
     if adapter.cannot_be_served:
         warnings.append(adapter.cannot_be_served)
     if getattr(adapter, "modules_to_save", ()):
         warnings.append("vLLM serves no adapter with modules_to_save: merge it first")
-    if getattr(adapter, "r", 0) > 16:
-        warnings.append(f"vLLM serves rank {adapter.r} only when started with --max-lora-rank {adapter.r}")  # type: ignore[attr-defined]
+    if isinstance(adapter, LowRank):
+        warnings += _rank_warnings(adapter, new=settings.from_adapter is None)
     if policy.device == "cpu" and policy.compute == "bf16":
         warnings.append("bf16 on a CPU is slower than fp32: leave bf16 out")
     return warnings
+
+
+def _rank_warnings(adapter: LowRank, *, new: bool) -> list[str]:
+    """What a low-rank update means for those who serve it."""
+    r, how = adapter.published_r if new else adapter.r, adapter.init_lora_weights
+    said = []
+    if r != adapter.r:
+        said.append(f"{how} trains rank {adapter.r} and writes rank {r}, which stands on the original model")
+    if how == "loftq" and new:
+        said.append("serve what loftq trained on the model in 16 bits: what it makes up for is missing in 4 bits")
+    if adapter.eva_rho != 1:
+        said.append("vLLM takes all layers for one rank and scale, and eva_rho gives each its own: merge it first")
+    if r > 16 and not adapter.cannot_be_served:
+        said.append(f"vLLM serves rank {r} only when started with --max-lora-rank {r}")
+    return said
 
 
 def memory_gb(device: str) -> float:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import polars as pl
 
 from schemas.dataset import Dataset, datasets_in, open_dataset
-from schemas.errors import UserError, UserErrors
+from schemas.errors import UserError, UserErrors, raise_all
 from schemas.sources import Source
 
 Part = Literal["train", "validation"]
@@ -34,12 +34,19 @@ class Material:
     warnings: list[str] = field(default_factory=list)
     held_out: frozenset[str] = frozenset()
     """Ids of rows that chance held out."""
+    seed: int = 0
+    """What chance is seeded with."""
 
     def rows(self, part: Part) -> Iterator[dict[str, Any]]:
         """The rows of a part in order, as dicts. Rows of the test split are in none."""
+        for frame in self.frames(part):
+            yield from frame.iter_rows(named=True)
+
+    def frames(self, part: Part, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """The rows of a part in order. Of `columns`, id and split have to be among them."""
         for dataset in self.datasets:
-            for frame in dataset.batches():
-                yield from self._of(frame, part).iter_rows(named=True)
+            for frame in dataset.batches(columns):
+                yield self._of(frame, part)
 
     def _of(self, frame: pl.DataFrame, part: Part) -> pl.DataFrame:
         split = pl.col("split").fill_null("train")
@@ -52,17 +59,25 @@ class Material:
         return frame.filter(held if part == "validation" else ~held)
 
 
-def open_material(paths: Sequence[str], kind: str, *, allow: Sequence[str], validation: float, seed: int) -> Material:
+def open_material(
+    paths: Sequence[str],
+    kind: str,
+    *,
+    allow: Sequence[str],
+    validation: float,
+    seed: int,
+    elsewhere: frozenset[str] = frozenset(),
+) -> Material:
     """The datasets at some paths, checked. `validation`: share of prompts that is held out by chance where no row says
-    which split it is of. Raises UserError with every mistake."""
+    which split it is of. `elsewhere`: sources of other data of the run, which `allow` may name too. Raises UserError
+    with every mistake."""
     datasets, errors = [], []
     for path in paths:
         try:
             datasets.append(_open(Path(path), kind))
         except UserError as error:
             errors.append(error)
-    if errors:
-        raise UserErrors(errors) if len(errors) > 1 else errors[0]
+    raise_all(errors)
     sources: dict[str, Source] = {}
     rows: dict[str, int] = {}
     for dataset in datasets:
@@ -74,9 +89,9 @@ def open_material(paths: Sequence[str], kind: str, *, allow: Sequence[str], vali
                 sources.setdefault(name, source)
         for name, count in dataset.manifest.rows_by_source.items():
             rows[name] = rows.get(name, 0) + count
-    allowed, warnings = _permitted(sources, rows, allow)
+    allowed, warnings = _permitted(sources, rows, allow, elsewhere)
     split_by, held_out, more = _divided(datasets, validation, seed)
-    return Material(datasets, sources, rows, split_by, allowed, warnings + more, held_out)
+    return Material(datasets, sources, rows, split_by, allowed, warnings + more, held_out, seed)
 
 
 _ORDER = ("denied", "unknown", "conditional", "allowed")
@@ -105,10 +120,12 @@ def _open(path: Path, kind: str) -> Dataset:
     return dataset
 
 
-def _permitted(sources: dict[str, Source], rows: dict[str, int], allow: Sequence[str]) -> tuple[list[str], list[str]]:
+def _permitted(
+    sources: dict[str, Source], rows: dict[str, int], allow: Sequence[str], elsewhere: frozenset[str]
+) -> tuple[list[str], list[str]]:
     """Sources allowed by name although they deny it, and warnings. Raises UserError for those that deny it."""
     used = {name: source for name, source in sources.items() if rows.get(name)}
-    unknown = sorted(set(allow) - used.keys())
+    unknown = sorted(set(allow) - used.keys() - elsewhere)
     if unknown:
         from schemas.errors import nearest
 

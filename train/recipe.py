@@ -11,9 +11,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 from pydantic import Field as Setting
 
-from schemas.errors import RecipeError, UserError, nearest
+from schemas.errors import RecipeError, UserError, nearest, raise_all
 from schemas.lookup import find, names
-from schemas.recipe import Document, Path_, raise_all, read_document, settings_of
+from schemas.recipe import Document, Path_, read_document, settings_of
 from train.adapter import ADAPTERS, Adapter
 
 Reasoning = Literal["keep", "mask", "drop"]
@@ -68,6 +68,18 @@ RENAMED = {
 """Names that other trainers use, and where the setting is here."""
 
 
+def share_of(said: str) -> tuple[str, float]:
+    """A dataset and its share, of DATASET=0.1. Raises ValueError for what is none."""
+    path, equals, number = said.rpartition("=")
+    try:
+        share = float(number)
+    except ValueError:
+        share = -1.0
+    if not path or not equals or not 0 < share < 1:
+        raise ValueError(f"replay {said!r} is not of the form DATASET=SHARE, with a share between 0 and 1: general=0.1")
+    return path, share
+
+
 class Training(BaseModel):
     """Settings of a training run, whatever is trained by it. Names and meanings are those of transformers and TRL."""
 
@@ -77,6 +89,9 @@ class Training(BaseModel):
     data: tuple[str, ...] = Setting(min_length=1, description="datasets to train on")
     out: str = Setting(min_length=1, description="folder to write the adapter to")
     from_adapter: str | None = Setting(default=None, description="go on from this adapter instead of a new one")
+    replay: tuple[str, ...] = Setting(
+        default=(), description="general data mixed in against forgetting, DATASET=0.1: a share of all tokens"
+    )
     allow: tuple[str, ...] = Setting(default=(), description="sources to train on although they deny it; recorded")
 
     chat_template: str | None = Setting(default=None, description="one of ours by name, or a .jinja file")
@@ -130,10 +145,17 @@ class Training(BaseModel):
         default=None, ge=1, description="threads on the CPU; the free cores if not given"
     )
 
-    @field_validator("data", "allow", "report_to", mode="before")
+    @field_validator("data", "allow", "report_to", "replay", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+    @field_validator("replay")
+    @classmethod
+    def _shares(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if sum(share_of(one)[1] for one in value) >= 1:
+            raise ValueError("the shares of what is replayed leave nothing of the data")
+        return value
 
     @model_validator(mode="after")
     def _possible(self) -> Training:

@@ -30,6 +30,7 @@ def report_of(job: Job, tokens: Tokens, facts: Mapping[str, Any], log: Sequence[
     return {
         "method": job.recipe.method,
         "adapter": job.recipe.adapter_name,
+        "whole_model": job.recipe.adapter.whole_model,
         "out": str(job.out),
         **facts,
         "fingerprint": job.fingerprint,
@@ -48,7 +49,8 @@ def report_of(job: Job, tokens: Tokens, facts: Mapping[str, Any], log: Sequence[
                 "digest": one.manifest.digest,
                 "rows": one.rows,
             }
-            for one in job.material.datasets
+            for material in job.materials
+            for one in material.datasets
         ],
         "split_by": job.material.split_by,
         "rows": {"train": len(tokens.train), "validation": len(tokens.validation) if tokens.validation else 0},
@@ -63,11 +65,12 @@ def report_of(job: Job, tokens: Tokens, facts: Mapping[str, Any], log: Sequence[
         "answers_cut": told.answers_cut,
         "special_as_text": told.special_as_text,
         "sources": [
-            {**source.model_dump(), "rows": job.material.rows_by_source.get(name, 0)}
-            for name, source in job.material.sources.items()
-            if job.material.rows_by_source.get(name)
+            {**source.model_dump(), "rows": material.rows_by_source.get(name, 0)}
+            for material in job.materials
+            for name, source in material.sources.items()
+            if material.rows_by_source.get(name)
         ],
-        "allowed": job.material.allowed,
+        "allowed": sorted({name for material in job.materials for name in material.allowed}),
         "warnings": job.warnings,
         "recipe": job.recipe.filled(),
         "examples": [[{"text": one.text, "weight": one.weight} for one in row] for row in tokens.examples],
@@ -108,7 +111,7 @@ def _write_served(job: Job, folder: Path) -> None:
         write_end_of_turn(folder, job.recipe.settings.eos_token)
     if job.chosen.asked_for:
         write_chat_template(folder, serving_template(job.chosen.template))
-    if job.recipe.adapter_name == "full":
+    if job.recipe.adapter.whole_model:
         write_stop_ids(folder, job.stop_ids)
 
 
@@ -128,10 +131,12 @@ def _lineage(job: Job, tokens: Tokens) -> dict[str, Any]:
                     {key: link.get(key) for key in ("command", "name", "fingerprint")} for link in one.manifest.chain
                 ],
             }
-            for one in job.material.datasets
+            for material in job.materials
+            for one in material.datasets
         ],
         "rows": {
-            "train": tokens.train.row_ids,
+            "train": tokens.train.row_ids[: len(tokens.train) - sum(one["rows"] for one in tokens.replay)],
+            **({"replay": {one["name"]: one["row_ids"] for one in tokens.replay}} if tokens.replay else {}),
             "validation": tokens.validation.row_ids if tokens.validation else [],
             "set_aside": aside,
         },
@@ -143,7 +148,7 @@ def model_card(report: Mapping[str, Any]) -> str:
     licences = sorted({str(one["licence"]) for one in report["sources"] if one.get("licence")})
     front: dict[str, Any] = {
         "base_model": report["base"]["name"],
-        "library_name": "transformers" if report["adapter"] == "full" else "peft",
+        "library_name": "transformers" if report["whole_model"] else "peft",
         "pipeline_tag": "text-generation",
         "tags": ["assay", report["method"], report["adapter"]],
     }
@@ -179,6 +184,8 @@ def model_card(report: Mapping[str, Any]) -> str:
         lines.append(
             f"| answers, on average | {pairs['chosen_tokens']:g} tokens chosen, {pairs['rejected_tokens']:g} rejected |"
         )
+    for one in report.get("replay") or ():
+        lines.append(f"| replayed against forgetting | {_inline(replay_line(one))} |")
     planned = report.get("planned") or {}
     memory = f"{report['memory_gb']:.2f} GB"
     if planned.get("memory_gb"):
@@ -228,6 +235,13 @@ def model_card(report: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def replay_line(one: Mapping[str, Any]) -> str:
+    """What is said of a replayed dataset in one line."""
+    said = f"{one['rows']:,} rows of {one['name']}, {one['tokens']:,} tokens, {_share(one['of_all_tokens'])} of all"
+    loss = one.get("loss")
+    return said + (f"; its held-out rows: loss {loss['first']:.4f} → {loss['last']:.4f}" if loss else "")
 
 
 def _figure(value: Any) -> str:

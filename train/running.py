@@ -22,6 +22,7 @@ from schemas.dataset import written
 from schemas.errors import UserError
 from schemas.manifest import MANIFEST, fingerprint, library_versions
 from schemas.run import AlreadyDone, run_into, write_durably
+from train.adapter import Situation
 from train.chat_template import Chosen, asked_for, choose, is_file, load_template
 from train.checkpoint import CHECKPOINTS, checkpoints
 from train.data import Encoder, Piece, TokenRows, Told, gathered, shown
@@ -30,7 +31,8 @@ from train.model import ModelFolder, find_model, load_tokenizer
 from train.pairs import PairEncoder, PairRows, gathered_pairs, shown_pair, told_by_lengths, warnings_of
 from train.policy import Policy, gate, policy_for
 from train.reading import Material, open_material
-from train.recipe import KINDS, DpoTraining, Recipe
+from train.recipe import KINDS, DpoTraining, Recipe, share_of
+from train.replay import NO_ROWS, Replayed, chosen, held_out_rows, length_of, open_replay, sources_of, warning_of
 
 SETTINGS = "settings.json"
 """In the temporary folder: what run it is, so that it can be resumed and what changed can be named."""
@@ -62,6 +64,13 @@ class Job:
     started: str
     """Day the run began, which templates that write a date are given."""
     warnings: list[str] = field(default_factory=list)
+    replay: list[Replayed] = field(default_factory=list)
+    """General data that are mixed in."""
+
+    @property
+    def materials(self) -> list[Material]:
+        """All data that are trained on."""
+        return [self.material, *(one.material for one in self.replay)]
 
     @property
     def out(self) -> Path:
@@ -85,6 +94,11 @@ class Tokens:
     negative weight."""
     pairs: dict[str, Any] | None = None
     """Of preferences, what their lengths tell; see `train.pairs.told_by_lengths`."""
+    replay: list[dict[str, Any]] = field(default_factory=list)
+    """Of each replayed dataset: name, path, share, rows, tokens and row_ids. Its rows stand behind all others in
+    `train`."""
+    replay_validation: dict[str, TokenRows] = field(default_factory=dict)
+    """What replayed datasets hold out, by their names."""
 
 
 def prepare(recipe: Recipe, *, device: str | None = None) -> Job:
@@ -94,7 +108,7 @@ def prepare(recipe: Recipe, *, device: str | None = None) -> Job:
     settings = recipe.settings
     before = unfinished(Path(settings.out))
     told: list[str] = []
-    if settings.from_adapter and recipe.adapter_name != "full":  # which the gate refuses
+    if settings.from_adapter and not recipe.adapter.whole_model:  # which the gate refuses
         check_base(Path(settings.from_adapter), model.path)
         recipe, told = as_it_was_made(recipe, model)
     bf16_works = True
@@ -104,19 +118,22 @@ def prepare(recipe: Recipe, *, device: str | None = None) -> Job:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         bf16_works = device == "cpu" or torch.cuda.is_bf16_supported()
     policy = policy_for(recipe, device, bf16_works=bf16_works, threads=before.get("threads"))
+    replay = open_replay(settings, KINDS[recipe.method])
     material = open_material(
         settings.data,
         KINDS[recipe.method],
         allow=settings.allow,
         validation=settings.validation,
         seed=settings.seed,
+        elsewhere=sources_of(settings),
     )
+    recipe.adapter.peft_config(Situation.of(model.config, 1))  # refuses a family of models that it does not know
     warnings = gate(recipe, policy, model.config, validation=material.split_by != "nothing")
     tokenizer = load_tokenizer(model.path)
     today = before.get("started") or datetime.date.today().isoformat()
     chosen, stop_ids = template_for(recipe, model, tokenizer, datetime.date.fromisoformat(today))
     warnings += template_warnings(recipe, model, tokenizer, chosen)
-    identity = identity_of(recipe, model, material, chosen, stop_ids)
+    identity = identity_of(recipe, model, material, chosen, stop_ids, replay)
     begun = before.get("policy")
     if begun is not None and begun != policy.precision() and before.get("identity") == identity:
         told.append(
@@ -134,7 +151,8 @@ def prepare(recipe: Recipe, *, device: str | None = None) -> Job:
         fingerprint({"command": recipe.method, **identity}),
         identity,
         today,
-        [*material.warnings, *told, *warnings],
+        [*material.warnings, *(said for one in replay for said in one.material.warnings), *told, *warnings],
+        replay,
     )
 
 
@@ -178,7 +196,7 @@ def template_warnings(recipe: Recipe, model: ModelFolder, tokenizer: Any, chosen
             "they will not be served"
         )
     stops = _stop_ids(model, tokenizer)
-    if token is not None and recipe.adapter_name != "full" and tokenizer.convert_tokens_to_ids(token) not in stops:
+    if token is not None and not recipe.adapter.whole_model and tokenizer.convert_tokens_to_ids(token) not in stops:
         found.append(
             f"the model does not stop at {token} by itself: where its adapter is served beside it, name that as a "
             "stop token; `train merge` writes it into the model"
@@ -254,8 +272,8 @@ def tokens_of(job: Job, tell: Callable[[int], None] = lambda rows: None) -> Toke
             tell(told.rows)
             yield one
 
-    train = gather(watched("train"))
-    if not len(train):
+    rows = list(watched("train"))
+    if not rows:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in told.reasons.items())
         one = told.set_aside[0] if told.set_aside else None
         detail = f" (the first: {one.where or one.id}: {one.detail})" if one else ""
@@ -271,6 +289,8 @@ def tokens_of(job: Job, tell: Callable[[int], None] = lambda rows: None) -> Toke
             validation = None
     if settings.early_stopping_patience and validation is None:
         raise UserError("early_stopping_patience needs validation rows", hint="set it to 0, or hold out more rows")
+    replay, held_out = _replayed(job, rows, validation, encoder, told)
+    train = gather(rows)
     if isinstance(train, PairRows):
         sequences = len(train)
     else:
@@ -301,11 +321,48 @@ def tokens_of(job: Job, tell: Callable[[int], None] = lambda rows: None) -> Toke
         pairs = told_by_lengths(train)
         job.warnings.extend(warnings_of(pairs, len(train), settings))
         examples = [shown_pair(train, place, job.tokenizer) for place in first]
-        return Tokens(train, validation, told, sequences, steps, per_epoch, examples, pairs)
+        return Tokens(train, validation, told, sequences, steps, per_epoch, examples, pairs, replay)
     if not settings.packing and not job.recipe.adapter.prompt_learning and _padding(train, settings) > 0.5:
         job.warnings.append("more than half of each batch is padding: packing: true would save that time")
     examples = [shown(train, place, job.tokenizer) for place in first]
-    return Tokens(train, validation, told, sequences, steps, per_epoch, examples)
+    return Tokens(train, validation, told, sequences, steps, per_epoch, examples, None, replay, held_out)
+
+
+def _replayed(
+    job: Job, rows: list[Any], validation: TokenRows | None, encoder: Encoder | PairEncoder, told: Told
+) -> tuple[list[dict[str, Any]], dict[str, TokenRows]]:
+    """Add the rows that are replayed to `rows`; what is told of each dataset, and what those of conversations hold out.
+    Raises UserError where none of a dataset's rows can be used."""
+    from train.reference import digests
+
+    if not job.replay:
+        return [], {}
+    known = frozenset(digests(validation.sides if isinstance(validation, PairRows) else validation or NO_ROWS))
+    own = sum(map(length_of, rows))
+    all_ = own / (1 - sum(one.share for one in job.replay))
+    found, held_out = [], {}
+    for one in job.replay:
+        wanted = round(one.share * all_)
+        more = chosen(one, wanted, lambda some: encoder.encode(some, told), known)
+        if not more:
+            raise UserError(f"none of the rows of {one.path} can be replayed", hint="see what they hold: curate show")
+        rows += more
+        tokens = sum(map(length_of, more))
+        if said := warning_of(one, len(more), tokens, wanted):
+            job.warnings.append(said)
+        found.append(
+            {
+                "name": one.name,
+                "path": one.path,
+                "share": one.share,
+                "rows": len(more),
+                "tokens": tokens,
+                "row_ids": [encoded.id if hasattr(encoded, "id") else encoded.chosen.id for encoded in more],
+            }
+        )
+        if isinstance(encoder, Encoder) and len(some := gathered(encoder.encode(held_out_rows(one), told))):
+            held_out[one.name] = some
+    return found, held_out
 
 
 def _padding(rows: TokenRows, settings: Any) -> float:
@@ -411,20 +468,22 @@ def read_report(folder: Path) -> dict[str, Any]:
 
 def planned(job: Job, tokens: Tokens) -> dict[str, Any] | None:
     """What the plan says of the job's memory, in GB; None where it knows no such model or adapter."""
+    from train.adapters.freezing import Freezing
     from train.memory import Setup, memory_of
     from train.shapes import shape_of
 
     settings, policy, name = job.recipe.settings, job.policy, job.recipe.adapter_name
-    if name not in ("full", "lora", "qlora", "dora"):
+    adapter = job.recipe.adapter
+    if name not in ("full", "lora", "qlora", "dora") and not adapter.whole_model:
         return None
     try:
         shape = shape_of(job.model.config, job.model.name)
     except UserError:
         return None
     lengths = tokens.train.lengths
-    half: Any = "fp32" if policy.compute == "fp32" else "amp" if name == "full" else "bf16"
+    half: Any = "fp32" if policy.compute == "fp32" else "amp" if adapter.whole_model else "bf16"
     setup = Setup(
-        adapter=name,  # type: ignore[arg-type] # it is one of them: see above
+        adapter="full" if adapter.whole_model else name,  # type: ignore[arg-type] # it is one of them: see above
         device="cpu" if policy.device == "cpu" else "cuda",
         precision=half,
         method="dpo" if isinstance(tokens.train, PairRows) else "sft",
@@ -434,6 +493,8 @@ def planned(job: Job, tokens: Tokens) -> dict[str, Any] | None:
         checkpointing=policy.gradient_checkpointing,
         optimizer=settings.optim,
         supervised=tokens.train.supervised / max(int(lengths.sum()), 1),
+        trained_layers=adapter.most_layers(shape.layers) if isinstance(adapter, Freezing) else None,
+        trains_output=adapter.trains_output,
     )
     memory = memory_of(shape, setup)
     return {"memory_gb": {part: round(getattr(memory, part) / 1e9, 3) for part in ("low", "expected", "high")}}
@@ -456,7 +517,21 @@ def dry(job: Job, tokens: Tokens) -> dict[str, Any]:
         "warnings": job.warnings,
         "examples": [[{"text": one.text, "weight": one.weight} for one in row] for row in tokens.examples],
         **({"pairs": tokens.pairs} if tokens.pairs is not None else {}),
+        **({"replay": told_of_replay(tokens)} if tokens.replay else {}),
     }
+
+
+def told_of_replay(tokens: Tokens) -> list[dict[str, Any]]:
+    """What is reported of replayed datasets before the run: all but the ids of their rows, and what they cost."""
+    total = int(tokens.train.lengths.sum())
+    return [
+        {name: value for name, value in one.items() if name != "row_ids"}
+        | {
+            "of_all_tokens": round(one["tokens"] / total, 4),
+            "held_out": len(tokens.replay_validation.get(one["name"], ())),
+        }
+        for one in tokens.replay
+    ]
 
 
 def recipe_of(out: Path) -> Recipe:
@@ -490,7 +565,9 @@ def _at_home(filled: dict[str, Any]) -> dict[str, Any]:
     if is_file(filled["chat_template"] or ""):
         there["chat_template"] = filled["chat_template"]
     absolute = {name: str(Path(path).resolve()) for name, path in there.items()}
-    return filled | absolute | {"data": [str(Path(path).resolve()) for path in filled["data"]]}
+    data = [str(Path(path).resolve()) for path in filled["data"]]
+    replay = [f"{Path(path).resolve()}={share!r}" for path, share in map(share_of, filled["replay"])]
+    return filled | absolute | {"data": data, "replay": replay}
 
 
 def _write_lines(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
@@ -508,7 +585,7 @@ def _write_manifest(job: Job, folder: Path, facts: Mapping[str, Any]) -> None:
     said = {
         "format_version": 1,
         "command": job.recipe.method,
-        "kind": "adapter" if job.recipe.adapter_name != "full" else "model",
+        "kind": "model" if job.recipe.adapter.whole_model else "adapter",
         "fingerprint": job.fingerprint,
         "recipe": job.recipe.filled(),
         "identity": job.identity,

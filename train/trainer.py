@@ -101,7 +101,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc] # transformers has no typ
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Cut the log where the checkpoint was taken that the run goes on from."""
-        kept = [one for one in read_log(self.path) if one["step"] <= state.global_step]
+        kept = [one for one in read_log(self.path) if 0 < state.global_step >= one["step"]]
         self.before = kept[-1]["seconds"] if kept else 0.0
         self.tokens_before = kept[-1].get("tokens", 0) if kept else 0
         self.path.write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in kept))
@@ -127,10 +127,14 @@ class Recorder(TrainerCallback):  # type: ignore[misc] # transformers has no typ
 
 
 class AdapterSteps(TrainerCallback):  # type: ignore[misc]
-    """Lets an adapter do its own work behind every optimizer step, as AdaLoRA does."""
+    """Lets an adapter do its own work around every optimizer step, as AdaLoRA does."""
 
     def __init__(self, adapter: Adapter) -> None:
         self.adapter = adapter
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **more: Any) -> None:
+        """Nothing is computed yet."""
+        self.adapter.before_step(model, state.global_step + 1, state.max_steps)
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **more: Any) -> None:
         """Gradients are still there."""

@@ -47,7 +47,7 @@ def ours(model: Path, data: list[Any], steps: int, batch: int, packing: bool) ->
     """CPU seconds, real tokens and losses of our trainer."""
     from transformers import PrinterCallback, TrainingArguments, set_seed
 
-    from train.adapter import Situation
+    from train.adapter import Beginning, Situation
     from train.chat_template import load_template
     from train.data import Encoder, Told, gathered
     from train.loading import adapted, load_base
@@ -66,8 +66,9 @@ def ours(model: Path, data: list[Any], steps: int, batch: int, packing: bool) ->
     base = load_base(model, policy)
     set_seed(42)
     with quietly(), tempfile.TemporaryDirectory() as folder:
+        beginning = Beginning(Path(folder), model, lambda: iter(()))
         trainer = SftTrainer(
-            model=adapted(base, recipe.adapter, Situation(steps, 6, 576), None, policy),
+            model=adapted(base, recipe.adapter, Situation(steps, 6, 576), None, policy, beginning),
             args=TrainingArguments(**_arguments(folder, steps, 2 if packing else batch), remove_unused_columns=False),
             train_dataset=Sequences(tokens, packing=packing, max_length=PACK),
             data_collator=Collator(0, packing=packing),

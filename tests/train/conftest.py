@@ -93,6 +93,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty conversations, some held out."""
+    from tests.train.small import chat_dataset, questions
+
+    return chat_dataset(tmp_path_factory.mktemp("data") / "chat", questions(40)).folder
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold a lock between processes: tests run in several."""

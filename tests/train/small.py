@@ -17,7 +17,7 @@ import numpy as np
 from schemas.dataset import Dataset
 from tests.helpers import write_rows
 from train.recipe import load_recipe
-from train.running import Job, Outcome, carry_out, prepare, tokens_of
+from train.running import Job, Outcome, Tokens, carry_out, prepare, tokens_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -184,3 +184,30 @@ def kill(method: str, model: Path, data: Path, out: Path, step: int, **settings:
     command = [sys.executable, "-W", "ignore", "-c", script, *said]
     killed = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+
+
+def loss_of(folder: Path, base: Path, tokens: Tokens) -> float:
+    """Mean loss over the validation rows of an adapter as a stranger loads it, with transformers' own loss."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    import train.bottleneck  # noqa: F401 - PEFT knows it from then on
+
+    if (folder / "adapter_config.json").is_file():
+        loaded: Any = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), folder)
+    else:
+        loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    loaded.eval()
+    rows = tokens.validation
+    assert rows is not None
+    total, counted = 0.0, 0
+    with torch.no_grad():
+        for place in range(len(rows)):
+            ids, weights = rows.row(place)
+            logits = loaded(input_ids=torch.tensor(ids.tolist())[None]).logits[0, -len(ids) :]
+            wanted = torch.tensor(weights[1:].tolist()) > 0
+            targets = torch.tensor(ids[1:].tolist())[wanted]
+            total += float(torch.nn.functional.cross_entropy(logits[:-1][wanted], targets, reduction="sum"))
+            counted += int(wanted.sum())
+    return total / counted

@@ -20,6 +20,7 @@ from tests.train.small import (
     job_of,
     kill,
     log,
+    loss_of,
     questions,
     read_json,
     tiny_model,
@@ -31,39 +32,10 @@ from train.checkpoint import checkpoints
 from train.loop import arguments_of
 from train.methods.sft import Collator, Sequences, SftTrainer
 from train.recipe import load_recipe
-from train.running import Tokens, carry_out, done, prepare, recipe_of, tokens_of, working_folder
+from train.running import carry_out, done, prepare, recipe_of, tokens_of, working_folder
 
 job = partial(job_of, "sft")
 train = partial(train_with, "sft")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return chat_dataset(tmp_path_factory.mktemp("data") / "chat", questions(40)).folder
-
-
-def loss_of(folder: Path, base: Path, tokens: Tokens) -> float:
-    """Mean loss over the validation rows of an adapter as a stranger loads it, with transformers' own loss."""
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
-    if (folder / "adapter_config.json").is_file():
-        loaded: Any = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), folder)
-    else:
-        loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    loaded.eval()
-    rows = tokens.validation
-    assert rows is not None
-    total, counted = 0.0, 0
-    with torch.no_grad():
-        for place in range(len(rows)):
-            ids, weights = rows.row(place)
-            logits = loaded(input_ids=torch.tensor(ids.tolist())[None]).logits[0, -len(ids) :]
-            wanted = torch.tensor(weights[1:].tolist()) > 0
-            targets = torch.tensor(ids[1:].tolist())[wanted]
-            total += float(torch.nn.functional.cross_entropy(logits[:-1][wanted], targets, reduction="sum"))
-            counted += int(wanted.sum())
-    return total / counted
 
 
 @pytest.mark.parametrize("name", [one for one in names(ADAPTERS) if one != "qlora"])

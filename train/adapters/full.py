@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from train.adapter import Adapter, Situation
+from train.adapter import Adapter, Beginning, Situation
 
 
 class Full(Adapter):
@@ -12,6 +12,14 @@ class Full(Adapter):
 
     learning_rate: ClassVar[float] = 2e-5
     mergeable: ClassVar[bool] = False
+    whole_model: ClassVar[bool] = True
+
+    @property
+    def trains_output(self) -> bool:
+        return True
 
     def peft_config(self, situation: Situation) -> Any:
         return None
+
+    def around(self, base: Any, situation: Situation, beginning: Beginning) -> Any:
+        return base

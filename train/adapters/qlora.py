@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from train.adapter import LowRank, Setting, Situation
 
@@ -10,9 +10,11 @@ from train.adapter import LowRank, Setting, Situation
 class Qlora(LowRank):
     """QLoRA: LoRA over a base in NF4 with double quantisation (Dettmers et al. 2023, arXiv 2305.14314)."""
 
-    quantised: ClassVar[bool] = True
-
     use_dora: bool = Setting(default=False, description="learn a magnitude for each column besides, as DoRA does")
+
+    @property
+    def quantised(self) -> bool:
+        return True
 
     def peft_config(self, situation: Situation) -> Any:
         return self.low_rank_config(use_dora=self.use_dora)

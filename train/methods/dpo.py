@@ -223,7 +223,7 @@ def run_dpo(job: Job, tokens: Tokens, folder: Path, tell: Tell) -> dict[str, Any
     if policy.device != "cpu" and policy.weights != "nf4":
         base.to(policy.device)
     start = settings.from_adapter
-    model = adapted_for(job, tokens, base) if start else None
+    model = adapted_for(job, tokens, base, folder) if start else None
     train = validation = None
     reference = None
     if settings.loss_type != "simpo":
@@ -247,7 +247,7 @@ def run_dpo(job: Job, tokens: Tokens, folder: Path, tell: Tell) -> dict[str, Any
         job.warnings.extend(reference.warnings)
     pairs = Pairs(tokens.train, train)
     trainer = DpoTrainer(
-        model=model if model is not None else adapted_for(job, tokens, base),
+        model=model if model is not None else adapted_for(job, tokens, base, folder),
         args=arguments_of(job, tokens, folder / CHECKPOINTS),
         train_dataset=pairs,
         eval_dataset=Pairs(tokens.validation, validation) if tokens.validation is not None else None,

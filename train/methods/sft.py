@@ -9,7 +9,7 @@ are the same: tests/train/test_sft.py holds that, and tests/bench/train_sft.py s
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,8 +92,12 @@ class SftTrainer(Durable, Trainer):  # type: ignore[misc] # transformers has no 
     """The Trainer of supervised fine-tuning. The loss is the mean over supervised tokens of the whole optimizer step,
     each counted by its weight."""
 
-    def __init__(self, *arguments: Any, pad_id: int = 0, **named: Any) -> None:
+    def __init__(
+        self, *arguments: Any, pad_id: int = 0, replayed: Mapping[str, Sequences] | None = None, **named: Any
+    ) -> None:
         super().__init__(*arguments, **named)
+        self.replayed = dict(replayed or {})
+        """Held-out rows of data that are replayed: looked at apart, by their names."""
         self.loss_is_scaled_for_ga = True
         self.control: Any = self.control
         self.pad_id = pad_id
@@ -162,6 +166,20 @@ class SftTrainer(Durable, Trainer):  # type: ignore[misc] # transformers has no 
         validation trains as one that does not."""
         dataset = eval_dataset if isinstance(eval_dataset, Sequences) else self.eval_dataset
         assert isinstance(dataset, Sequences)
+        sums, counts = self._losses_by_task(dataset)
+        metrics = {f"{metric_key_prefix}_loss": sum(sums.values()) / max(sum(counts.values()), 1e-8)}
+        if len(sums) > 1:
+            for task in sorted(sums):
+                metrics[f"{metric_key_prefix}_loss_{task or 'no_task'}"] = sums[task] / max(counts[task], 1e-8)
+        for name, rows in self.replayed.items():
+            sums, counts = self._losses_by_task(rows)
+            metrics[f"{metric_key_prefix}_replay_{name}"] = sum(sums.values()) / max(sum(counts.values()), 1e-8)
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _losses_by_task(self, dataset: Sequences) -> tuple[dict[str, float], dict[str, float]]:
+        """The sum of the losses of each task's tokens, and of what they count."""
         model = self.accelerator.unwrap_model(self.model_wrapped)
         training = model.training
         model.eval()
@@ -184,19 +202,13 @@ class SftTrainer(Durable, Trainer):  # type: ignore[misc] # transformers has no 
                     sums[task] = sums.get(task, 0.0) + loss
                     counts[task] = counts.get(task, 0.0) + weight
         model.train(training)
-        metrics = {f"{metric_key_prefix}_loss": sum(sums.values()) / max(sum(counts.values()), 1e-8)}
-        if len(sums) > 1:
-            for task in sorted(sums):
-                metrics[f"{metric_key_prefix}_loss_{task or 'no_task'}"] = sums[task] / max(counts[task], 1e-8)
-        self.log(dict(metrics))
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+        return sums, counts
 
 
 def run_sft(job: Job, tokens: Tokens, folder: Path, tell: Tell) -> dict[str, Any]:
     """Train into `folder`; see `train.loop.learn`. Returns what is worth reporting."""
     settings, policy = job.recipe.settings, job.policy
-    model = adapted_for(job, tokens, base_of(job, tokens))
+    model = adapted_for(job, tokens, base_of(job, tokens), folder)
     pad_id, packing = pad_id_of(job.tokenizer), settings.packing
     trainer = SftTrainer(
         model=model,
@@ -205,5 +217,6 @@ def run_sft(job: Job, tokens: Tokens, folder: Path, tell: Tell) -> dict[str, Any
         eval_dataset=Sequences(tokens.validation) if tokens.validation is not None else None,
         data_collator=Collator(pad_id, packing=packing, flat=policy.attention == "flash_attention_2" and packing),
         pad_id=pad_id,
+        replayed={name: Sequences(rows) for name, rows in tokens.replay_validation.items()},
     )
     return learn(trainer, job, tokens, folder, tell)
