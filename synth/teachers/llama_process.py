@@ -84,11 +84,12 @@ def _end_with_input(settings: dict[str, Any]) -> None:
 
 
 def _end(settings: dict[str, Any], status: int = 0) -> None:
-    """End at once, and take away the key of what is no longer served: who would have may have been killed."""
-    with suppress(OSError):
-        key_file = Path(settings["key_file"])
-        key_file.unlink()
-        key_file.parent.rmdir()
+    """End at once, and take away the key of what is no longer served: who would have may have been killed. Two threads
+    may come here: the second one must not end the process between the first one's two steps."""
+    key_file = Path(settings["key_file"])
+    for step in (key_file.unlink, key_file.parent.rmdir):
+        with suppress(OSError):
+            step()
     os._exit(status)
 
 

@@ -281,6 +281,16 @@ with local_teacher(serving=Serving(slots=1, context_tokens=512, threads=1)) as t
 """
 
 
+def test_a_key_that_another_thread_has_taken_away_leaves_no_folder_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "key of one"
+    folder.mkdir()
+    script = "import sys; from synth.teachers.llama_process import _end; _end({'key_file': sys.argv[1]})"
+
+    subprocess.run([sys.executable, "-c", script, str(folder / "key")], cwd=ROOT, check=True)
+
+    assert not folder.exists()
+
+
 @needs_model
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_the_server_does_not_outlive_a_parent_that_is_killed(how: signal.Signals) -> None:
